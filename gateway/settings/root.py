@@ -1,0 +1,61 @@
+"""The whole configuration, as one value that never changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, PrivateAttr
+
+from gateway.settings.catalogue import Model, Provider
+from gateway.settings.section import Name, Section
+from gateway.settings.sections import (
+    Admin,
+    Breaker,
+    Database,
+    Keys,
+    Ledger,
+    Logging,
+    Passthrough,
+    Retries,
+    Server,
+    Stage,
+    Telemetry,
+    Upstream,
+    Valkey,
+)
+
+ProviderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+
+class Settings(Section):
+    """Everything that YAML declares. `Settings()` is all defaults: no providers and no models."""
+
+    include: tuple[Name, ...] = Field(default=(), description="files that are read first, beside this one")
+    server: Server = Field(default_factory=Server, description="the address that clients call")
+    admin: Admin = Field(default_factory=Admin, description="administration and metrics")
+    upstream: Upstream = Field(default_factory=Upstream, description="calls to providers")
+    retries: Retries = Field(default_factory=Retries, description="second tries")
+    breaker: Breaker = Field(default_factory=Breaker, description="circuit breaker of each target")
+    keys: Keys = Field(default_factory=Keys, description="virtual keys")
+    ledger: Ledger = Field(default_factory=Ledger, description="journal and metering")
+    logging: Logging = Field(default_factory=Logging, description="log lines")
+    telemetry: Telemetry = Field(default_factory=Telemetry, description="OpenTelemetry")
+    passthrough: Passthrough = Field(default_factory=Passthrough, description="endpoints that are passed through")
+    database: Database = Field(default_factory=Database, description="PostgreSQL")
+    valkey: Valkey = Field(default_factory=Valkey, description="Valkey or Redis")
+    providers: dict[ProviderName, Provider] = Field(default_factory=dict, description="who answers, by name")
+    models: tuple[Model, ...] = Field(default=(), description="what clients may ask for")
+    stages: dict[Name, Stage] = Field(default_factory=dict, description="stages of the pipeline, by name")
+
+    _source_files: tuple[Path, ...] = PrivateAttr(default=())
+
+    @property
+    def source_files(self) -> tuple[Path, ...]:
+        """The YAML files that this was read from, the including file first; empty for `Settings()`."""
+        return self._source_files
+
+    def stage_enabled(self, name: str) -> bool:
+        """Is the stage in force? One that is not mentioned is."""
+        stage = self.stages.get(name)
+        return stage is None or stage.enabled
