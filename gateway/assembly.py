@@ -1,0 +1,443 @@
+"""Builds every object of a worker once and joins them; the only file that knows all parts."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import random
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from gateway.errors import GatewayError
+from gateway.metrics import Metrics
+from gateway.metrics.process import watch_process
+from gateway.pipeline.order import ORDER
+from gateway.pipeline.pipeline import Pipeline
+from gateway.pipeline.stage import Stage
+from gateway.pipeline.stages.authenticate import Authenticate
+from gateway.pipeline.stages.choose_route import ChooseRoute
+from gateway.pipeline.stages.meter import Meter, NoMeter
+from gateway.pipeline.stages.read_request import ReadRequest
+from gateway.providers.registry import PROVIDERS
+from gateway.server import routes
+from gateway.server.admin.keys import KeyHandlers
+from gateway.server.admin.request import Route
+from gateway.server.admin.state import StatePages
+from gateway.server.app import make_app, open_lanes
+from gateway.server.gate import Gate, GateLimits
+from gateway.server.gauges import keep_fresh, show_gauges
+from gateway.server.line_sink import LineSink
+from gateway.server.logs import is_terminal, set_up_logging
+from gateway.server.openai.models import ModelList
+from gateway.server.openapi import openapi_document
+from gateway.server.ports import Ports, bind, server_tls
+from gateway.server.recorder import Recorder
+from gateway.server.redact import Redactor
+from gateway.server.request_log import RequestLog
+from gateway.server.status_pages import StatusPages
+from gateway.services.keys.secret import Secrets
+from gateway.services.keys.service import Keys, KeysOptions
+from gateway.services.ledger.service import Ledger, LedgerOptions
+from gateway.services.ledger.spending import Spending
+from gateway.services.prices.price import PriceOverride
+from gateway.services.prices.service import Prices
+from gateway.services.routing.build import Breakers, Surroundings, build_routes
+from gateway.services.routing.routes import Routes, Routing
+from gateway.settings import Price as PriceSettings
+from gateway.settings import (
+    Settings,
+    SettingsError,
+    diff,
+    dump,
+    fingerprint,
+    host_and_port,
+    load,
+    needs_restart,
+    pico_usd_per_token,
+    watched_files,
+)
+from gateway.store.postgres import Address, Postgres
+from gateway.store.valkey import Valkey
+from gateway.tasks import Tasks
+from gateway.upstream.dispatch import Dispatch
+from gateway.upstream.job import Job
+from gateway.upstream.pool import Pool
+from gateway.upstream.retries import RetryBudget, RetryOptions
+from gateway.upstream.target import Target
+
+_log = logging.getLogger("gateway")
+
+_CHANGES = "gateway_changes"
+_WATCH_S = 1.0
+_FLUSH_S = 10.0
+_STALE_S = 3.0
+_MB = 1_048_576
+SWITCHABLE = {stage.name: stage.switchable for stage in (Authenticate, ReadRequest, ChooseRoute, Meter)}
+STAGES = {name: SWITCHABLE[name] for name in ORDER}
+KEY_VARIABLES = {name: known.auth.env or None for name, known in PROVIDERS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a worker stands on: where it keeps things, its stores' addresses, its secrets."""
+
+    home: Path
+    config: Path | None
+    postgres: Address
+    listen: Address | None
+    valkey: str
+    secrets: Secrets
+    master_key: str
+    worker: str
+    workers: int
+    environ: Mapping[str, str]
+    answering: Collection[str]
+
+
+class Worker:
+    """One process that serves: `open` builds it, `apply` puts settings in force, `drain` and `close` end it."""
+
+    metrics: Metrics
+    gate: Gate
+    ports: Ports
+
+    def __init__(self, ground: Ground, settings: Settings) -> None:
+        self.ground = ground
+        self.settings = settings
+        self.tasks = Tasks()
+        self.metrics = Metrics.open(ground.home / "run" / "metrics", ground.worker)
+        self.redactor = Redactor([ground.master_key])
+        self._sink = LineSink(2, self.metrics.log_lines_dropped.child())
+        readable = is_terminal(2)
+        set_up_logging(self._sink, self.redactor, level=settings.logging.level.upper(), readable=readable)
+        sampled_out = self.metrics.log_lines_sampled_out.child()
+        self._request_log = RequestLog(self._sink, sampled_out, self.redactor, readable=readable)
+        self._breakers = Breakers(time.monotonic)
+        pool = settings.upstream.pool
+        self._pool = Pool(
+            max_connections_per_origin=pool.max_connections_per_origin,
+            max_idle_per_origin=pool.max_idle_per_origin,
+            idle_timeout_s=pool.idle_timeout_s,
+        )
+        self._started = int(time.time())
+        self._valkey: Valkey | None = None
+        self._runners: list[web.AppRunner] = []
+        self.reload_state: dict[str, Any] = {"result": "ok", "error": None, "needs_restart": []}
+
+    @classmethod
+    async def open(cls, ground: Ground, settings: Settings) -> Worker:
+        """A worker that is ready to serve but does not listen yet.
+
+        Raises SettingsError, GatewayError (a store is away), OSError.
+        """
+        worker = cls(ground, settings)
+        try:
+            await worker._build()
+        except BaseException:
+            await worker.close()
+            raise
+        return worker
+
+    async def _build(self) -> None:
+        ground, settings = self.ground, self.settings
+        database = settings.database
+        self._postgres = postgres = await Postgres.open(
+            ground.postgres, listen_address=ground.listen, min_size=database.pool_min, max_size=database.pool_max
+        )
+        await self._open_valkey()
+        self.keys = Keys(
+            postgres, ground.secrets, self.tasks, master_key=ground.master_key, options=_keys_options(settings)
+        )
+        await self.keys.register.check_secret()
+        await postgres.listen(_CHANGES, self.keys.on_change)
+        self._ledger = await Ledger.open(ground.home / "journal", postgres, _ledger_options(settings))
+        self.recorder = Recorder(self.metrics, self._request_log)
+        self._authenticate = Authenticate(self.keys, self.metrics)
+        self.routing = Routing(Routes({}, (), lambda provider, model: None, ()), random.Random())
+        self._meter = Meter(self._ledger, Prices.load({}), self.metrics)
+        self.gate = Gate(self._pipeline(settings, meter=self._meter), self.recorder, _gate_limits(settings))
+        self.ports = Ports(self.gate)
+        self.apply(settings)
+        watch_process(self.metrics)
+        show_gauges(
+            self.metrics,
+            gate=self.gate,
+            pool=self._pool,
+            ledger=self._ledger,
+            keys=self.keys,
+            routing=self.routing,
+            valkey_is_up=lambda: self._valkey is not None,
+        )
+        self.tasks.spawn(keep_fresh(self.metrics), name="refresh metrics")
+
+    async def _open_valkey(self) -> None:
+        try:
+            self._valkey = await Valkey.open(self.ground.valkey)
+        except GatewayError as error:  # nothing on the request's path needs it yet
+            _log.warning("Valkey does not answer: %s", error)
+
+    def apply(self, settings: Settings) -> None:
+        """Put `settings` in force, all or nothing. Raises SettingsError, and then nothing has changed."""
+        around = Surroundings(PROVIDERS, self.ground.environ, self.ground.answering, self._pool, self._breakers)
+        routes, accounts = build_routes(settings, around)
+        prices = Prices.load(_price_overrides(settings))
+        metered = settings.stage_enabled(Meter.name)
+        self.routing.routes = routes
+        self.accounts = accounts
+        self._meter.use_prices(prices)
+        self.gate.pipeline = self._pipeline(settings, meter=self._meter if metered else None)
+        self.gate.limits = _gate_limits(settings)
+        self._request_log.set_sample(settings.logging.requests.sample)
+        self.settings = settings
+        self.metrics.config_loaded_timestamp.child().set(time.time())
+
+    def _pipeline(self, settings: Settings, *, meter: Meter | None) -> Pipeline:
+        made: dict[str, Stage] = {
+            Authenticate.name: self._authenticate,
+            ReadRequest.name: ReadRequest(),
+            ChooseRoute.name: ChooseRoute(self.routing),
+        }
+        if meter is not None:
+            made[Meter.name] = meter
+        retries = RetryOptions(
+            attempts=settings.retries.attempts,
+            base_delay_s=settings.retries.base_delay_ms / 1000,
+            max_delay_s=settings.retries.max_delay_ms / 1000,
+            budget_share=settings.retries.budget_percent / 100,
+            budget_min=-(-settings.retries.budget_min // self.ground.workers),
+            budget_window_s=settings.retries.budget_window_s,
+        )
+        dispatch = Dispatch(
+            meter if meter is not None else NoMeter(),
+            retries,
+            RetryBudget(retries, time.monotonic),
+            RetryCounts(self.metrics),
+            random.Random(),
+        )
+        return Pipeline([made[name] for name in ORDER if name in made], dispatch)
+
+    async def serve(self, host: str, port: int) -> None:
+        """Listen. Raises PortTakenError, and OSError or ssl.SSLError for TLS files that are no use."""
+        settings = self.settings
+        pages = StatusPages(self.gate, self.metrics, self._details, openapi_document)
+        models = ModelList(self._authenticate, self.routing, Spending(self._postgres), self._started)
+        public = [
+            *routes.pipeline_routes(self.gate),
+            *routes.client_routes(models),
+            *routes.status_routes(pages),
+        ]
+        private = [
+            *routes.metrics_routes(pages),
+            *routes.admin_routes(self._authenticate, self._admin_handlers()),
+        ]
+        if settings.admin.listen is None:
+            exposed = settings.admin.expose or is_loopback(host)
+            public += private if exposed else routes.metrics_routes(pages)
+        app = make_app(public, self.recorder.answered)
+        limits = settings.server
+        runner, make_lane = await open_lanes(
+            app, self.gate, max_line_size=limits.max_url_bytes, max_field_size=limits.max_head_bytes
+        )
+        self._runners.append(runner)
+        tls = limits.tls
+        context = None if tls is None else server_tls(tls.cert_file, tls.key_file, tls.client_ca_file)
+        shared = self.ground.workers > 1
+        await self.ports.listen(make_lane, bind(host, port, shared=shared), context)
+        if settings.admin.listen is not None:
+            await self._serve_admin(private, settings.admin.listen, shared=shared)
+
+    async def _serve_admin(self, private: list[web.RouteDef], address: str, *, shared: bool) -> None:
+        runner = web.AppRunner(make_app(private, self.recorder.answered), access_log=None, handle_signals=False)
+        await runner.setup()
+        self._runners.append(runner)
+        host, port = host_and_port(address)
+        for sock in bind(host, port, shared=shared):
+            await web.SockSite(runner, sock).start()
+
+    def _admin_handlers(self) -> list[Route]:
+        return [*KeyHandlers(self.keys.register).routes(), *StatePages(self.routing, self._config_page).routes()]
+
+    def _config_page(self) -> dict[str, Any]:
+        return {
+            "files": [str(file) for file in self.settings.source_files],
+            "last_reload": self.reload_state,
+            "stages": [stage.name for stage in self.gate.pipeline.stages],
+            "providers": {name: account.base_url for name, account in self.accounts.items()},
+            "settings": dump(self.settings),
+        }
+
+    def _details(self) -> dict[str, Any]:
+        stale_s = self.keys.stale_s()
+        return {
+            "stores": {
+                "postgres": "ok" if stale_s < _STALE_S else f"not heard of for {stale_s:.0f} s",
+                "valkey": "ok" if self._valkey is not None else "away",
+            },
+            "journal_lag_rows": self._ledger.lag_rows,
+        }
+
+    # --- changes of the configuration ---------------------------------------------------------------
+
+    async def watch_config(self) -> None:
+        """Reload when a file that the configuration came from has changed, as long as the worker lives."""
+        files = watched_files(self.settings)
+        seen = await asyncio.to_thread(fingerprint, files)
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            now = await asyncio.to_thread(fingerprint, files)
+            if now != seen:
+                files = await self.reload() or files
+                seen = await asyncio.to_thread(fingerprint, files)
+
+    async def reload(self) -> tuple[Path, ...]:
+        """Read the configuration anew and put it in force; a bad one changes nothing. Returns the files to watch."""
+        if self.ground.config is None:
+            return ()
+        try:
+            settings = await asyncio.to_thread(
+                load, self.ground.config, self.ground.environ, KEY_VARIABLES.keys(), STAGES
+            )
+            changed = diff(self.settings, settings)
+            self.apply(settings)
+        except SettingsError as error:
+            self.metrics.config_reloads.child("rejected").inc()
+            self.reload_state = {**self.reload_state, "result": "rejected", "error": str(error)}
+            _log.error("the changed configuration is not taken over, the old one stays in force: %s", error)
+            return tuple(dict.fromkeys((*watched_files(self.settings), *error.source_files)))
+        self.metrics.config_reloads.child("ok").inc()
+        late = needs_restart(changed)
+        self.reload_state = {"result": "ok", "error": None, "needs_restart": late}
+        _log.info("configuration reloaded, changed: %s", ", ".join(changed) or "nothing")
+        if late:
+            _log.warning("these changes need a restart: %s", ", ".join(late))
+        return watched_files(settings)
+
+    # --- the end ------------------------------------------------------------------------------------
+
+    async def drain(self) -> bool:
+        """Finish what is under way; True if all was finished and written to the database."""
+        server = self.settings.server
+        done = await self.ports.drain(server.drain_grace_s, server.drain_timeout_s)
+        if not await self._ledger.flush(_FLUSH_S):
+            _log.warning(
+                "%d journal rows are not in the database yet; the next start copies them", self._ledger.lag_rows
+            )
+        return done
+
+    async def close(self) -> None:
+        """End at once. Safe at any stage of building."""
+        if hasattr(self, "ports"):
+            await self.ports.stop()
+            self.gate.close()
+        for runner in self._runners:
+            await runner.shutdown()
+            await runner.cleanup()
+        await self._pool.close()
+        if hasattr(self, "_ledger"):
+            await self._ledger.close()
+        await self.tasks.drain(0.0)
+        if self._valkey is not None:
+            await self._valkey.close()
+        if hasattr(self, "_postgres"):
+            await self._postgres.close()
+        self.metrics.refresh()
+        self.metrics.close()
+        self._sink.flush()
+
+
+class RetryCounts:
+    """Dispatch's watcher: retries and fallbacks as metrics."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def retried(self, target: Target, code: str) -> None:
+        """A second try at the same target."""
+        self._metrics.retries.child(target.provider, code).inc()
+
+    def fell_back(self, job: Job, code: str) -> None:
+        """Another target is tried."""
+        self._metrics.fallbacks.child(job.asked_model).inc()
+
+    def budget_exhausted(self) -> None:
+        """A retry was not made."""
+        self._metrics.retry_budget_exhausted.child().inc()
+
+
+def _keys_options(settings: Settings) -> KeysOptions:
+    keys = settings.keys
+    return KeysOptions(
+        cache_size=keys.cache_size,
+        negative_cache_size=keys.negative_cache_size,
+        negative_cache_s=keys.negative_cache_s,
+        max_stale_s=keys.max_stale_s,
+        on_stale=keys.on_stale,
+    )
+
+
+def _ledger_options(settings: Settings) -> LedgerOptions:
+    ledger = settings.ledger
+    return LedgerOptions(
+        segment_mb=ledger.segment_mb,
+        fsync=ledger.fsync,
+        fsync_interval_ms=ledger.fsync_interval_ms,
+        copy_interval_ms=ledger.copy_interval_ms,
+        batch_rows=ledger.batch_rows,
+    )
+
+
+def _gate_limits(settings: Settings) -> GateLimits:
+    server = settings.server
+    return GateLimits(
+        max_connections=server.max_connections,
+        max_head_bytes=server.max_head_bytes,
+        max_headers=server.max_headers,
+        max_url_bytes=server.max_url_bytes,
+        max_body_bytes=server.max_body_mb * _MB,
+        head_timeout_s=server.head_timeout_s,
+        body_timeout_s=server.body_timeout_s,
+        idle_timeout_s=server.idle_timeout_s,
+        write_timeout_s=server.write_timeout_s,
+    )
+
+
+def _price_overrides(settings: Settings) -> dict[str, PriceOverride]:
+    return {
+        name: _price_override(model.price)
+        for model in settings.models
+        if model.price is not None
+        for name in (model.name, *model.aliases)
+    }
+
+
+def _price_override(price: PriceSettings) -> PriceOverride:
+    def pico(usd: Decimal | None) -> int | None:
+        return None if usd is None else pico_usd_per_token(usd)
+
+    return PriceOverride(
+        input=pico_usd_per_token(price.input_usd_per_mtok),
+        output=pico_usd_per_token(price.output_usd_per_mtok),
+        cached=pico(price.cached_input_usd_per_mtok),
+        cache_write=pico(price.cache_write_usd_per_mtok),
+        audio_in=pico(price.audio_input_usd_per_mtok),
+        audio_out=pico(price.audio_output_usd_per_mtok),
+        image_in=pico(price.image_input_usd_per_mtok),
+        image_out=pico(price.image_output_usd_per_mtok),
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Can only this machine reach `host`?"""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,136 @@
+"""One request on its way through the pipeline."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from gateway.errors import GatewayError
+from gateway.services.keys.key import Key
+from gateway.upstream.job import Headers, Outcome, Reply
+from gateway.upstream.target import Target
+from gateway.wire.openai import Document, Endpoint
+
+__all__ = ["Call", "Reply"]
+
+_FORWARDED = (b"openai-beta", b"traceparent", b"tracestate")
+_SANE = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+_MAX_CLIENT_ID = 128
+
+
+class Call:
+    """A request and what the stages have found out about it; free of any server's types.
+
+    Set by the server: everything up to `client_ip`. `received_at` is on time.perf_counter (seconds),
+    `started_us` the wall clock in microseconds since 1970; `headers` have names in lower case. `forwarded` are
+    the header lines that go to the upstream. Set by the stages: `key`, then what the body says (`document`,
+    `asked_model`, `stream`), `targets` and the fallbacks, `cost_nano_usd`. Set by dispatch:
+    `outcomes` (one an attempt), `broken` (what ended a stream that had begun), `first_token_at`.
+    """
+
+    __slots__ = (
+        "asked_model",
+        "body",
+        "broken",
+        "chunk_watcher",
+        "client_ip",
+        "client_request_id",
+        "context_fallbacks",
+        "cost_nano_usd",
+        "document",
+        "endpoint",
+        "error",
+        "first_token_at",
+        "forwarded",
+        "headers",
+        "key",
+        "outcomes",
+        "policy_fallbacks",
+        "received_at",
+        "request_id",
+        "started_us",
+        "status",
+        "stream",
+        "targets",
+    )
+
+    def __init__(self, endpoint: Endpoint, headers: Mapping[bytes, bytes], body: bytes, client_ip: str) -> None:
+        self.received_at = time.perf_counter()
+        now_us = time.time_ns() // 1000
+        self.started_us = now_us
+        self.request_id = new_request_id(now_us // 1000)
+        self.endpoint = endpoint
+        self.headers = headers
+        self.body = body
+        self.document: Document = {}
+        self.client_ip = client_ip
+        self.client_request_id = sane_request_id(headers.get(b"x-request-id"))
+        self.asked_model = ""
+        self.stream = False
+        self.forwarded = _forwarded(headers)
+        self.key: Key | None = None
+        self.targets: Sequence[Target] = ()
+        self.context_fallbacks: Sequence[Target] = ()
+        self.policy_fallbacks: Sequence[Target] = ()
+        self.outcomes: list[Outcome] = []
+        self.broken: GatewayError | None = None
+        self.error: GatewayError | None = None
+        self.chunk_watcher: Callable[[bytes], None] | None = None
+        self.cost_nano_usd = -1
+        self.first_token_at = 0.0
+        self.status = 0
+
+    def begin_stream(self, outcome: Outcome) -> Headers:
+        """The head of a streamed answer; the first token is about to leave."""
+        self.first_token_at = time.perf_counter()
+        outcome.first_byte_s = self.first_token_at - outcome.started_at
+        self.status = 200
+        headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+        self.add_headers(headers)
+        return headers
+
+    def add_headers(self, headers: Headers) -> None:
+        """What the gateway says of itself on every answer of the pipeline."""
+        outcomes = self.outcomes
+        own = self.request_id.encode()
+        headers.append((b"x-request-id", self.client_request_id or own))
+        if self.client_request_id:
+            headers.append((b"x-gateway-request-id", own))
+        if outcomes:
+            target = outcomes[-1].target
+            headers.append((b"x-gateway-model", target.model_header))
+            headers.append((b"x-gateway-provider", target.provider_header))
+            headers.append((b"x-gateway-attempts", b"%d" % len(outcomes)))
+        if self.cost_nano_usd >= 0:
+            headers.append((b"x-gateway-cost-usd", render_usd(self.cost_nano_usd)))
+
+
+def render_usd(nano_usd: int) -> bytes:
+    """Nano-dollars as decimal dollars, exact."""
+    return b"%d.%09d" % divmod(nano_usd, 1_000_000_000)
+
+
+def new_request_id(epoch_ms: int) -> str:
+    """A UUID of version 7 (RFC 9562): 48 bits of time, 74 random ones. Unique, not secret."""
+    bits = random.getrandbits(74)
+    value = epoch_ms << 80 | 0x7 << 76 | (bits >> 62) << 64 | 0x2 << 62 | bits & 0x3FFFFFFFFFFFFFFF
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def sane_request_id(value: bytes | None) -> bytes | None:
+    """A client's own request id, if it is short and plain enough to be echoed and logged."""
+    if value is None or not 0 < len(value) <= _MAX_CLIENT_ID or not _SANE.issuperset(value):
+        return None
+    return value
+
+
+def _forwarded(headers: Mapping[bytes, bytes]) -> bytes:
+    """The client's header lines that an upstream may see: an allow-list without credentials."""
+    lines = b""
+    for name in _FORWARDED:
+        value = headers.get(name)
+        if value is not None:
+            lines += b"%b: %b\r\n" % (name, value)
+    return lines

@@ -1,0 +1,10 @@
+"""THE list: what happens to a request, in this order. Dispatch follows the last stage."""
+
+from __future__ import annotations
+
+ORDER = (
+    "authenticate",
+    "read_request",
+    "choose_route",
+    "meter",
+)

@@ -1,0 +1,47 @@
+"""What a stage may do to a call."""
+
+from __future__ import annotations
+
+from gateway.pipeline.call import Call, Reply
+
+
+class Stage:
+    """One step of the pipeline. What a subclass does not override is never called and costs nothing.
+
+    `on_request` runs in list order: return a Reply to answer now, raise a GatewayError to refuse.
+    `on_end` runs in reverse order, exactly once for every stage whose turn began, after the answer, a
+    failure or a disconnect. `name` is the stage's name in the configuration; `switchable` stages can be
+    turned off there; an `optional` stage that breaks is passed over, any other refuses the request.
+    """
+
+    name = ""
+    switchable = True
+    optional = False
+
+    async def on_request(self, call: Call) -> Reply | None:
+        """Look at the request before it is sent."""
+
+    def on_chunk(self, call: Call, data: bytes) -> None:
+        """Look at what goes to the client of a stream; may not wait."""
+
+    async def on_end(self, call: Call) -> None:
+        """Close this stage's account of the call."""
+
+
+HOOKS = frozenset(name for name in vars(Stage) if name.startswith("on_"))
+
+
+def check_stage(stage: Stage) -> None:
+    """Refuse a stage with a hook that nobody would call. Raises TypeError naming it."""
+    for name in dir(type(stage)):
+        if name.startswith("on_") and name not in HOOKS:
+            raise TypeError(
+                f"stage {type(stage).__name__} has an unknown hook {name}; known: {', '.join(sorted(HOOKS))}"
+            )
+    if not stage.name:
+        raise TypeError(f"stage {type(stage).__name__} has no name")
+
+
+def overrides(stage: Stage, hook: str) -> bool:
+    """Does this stage's class bring its own `hook`?"""
+    return getattr(type(stage), hook) is not getattr(Stage, hook)

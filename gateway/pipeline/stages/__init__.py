@@ -1,0 +1,1 @@
+"""The stages, one a file: each a thin adapter from a Call to one service."""

@@ -1,0 +1,79 @@
+"""Who is asking?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.errors import GatewayError
+from gateway.metrics import Metrics
+from gateway.pipeline.call import Call
+from gateway.pipeline.stage import Stage
+from gateway.services.keys.key import Key
+from gateway.services.keys.service import Keys
+
+_RESULTS = {
+    "missing_api_key": "unknown",
+    "invalid_api_key": "unknown",
+    "key_store_unavailable": "error",
+    "overloaded": "error",
+}
+
+
+class Authenticate(Stage):
+    """Find the caller's key and refuse one that is unknown, expired, or not allowed this endpoint."""
+
+    name = "authenticate"
+    switchable = False
+
+    def __init__(self, keys: Keys, metrics: Metrics) -> None:
+        self._keys = keys
+        self._find_cached = keys.find_cached
+        self._lookups = metrics.key_lookups
+        self._warm = metrics.key_lookups.child("warm")
+
+    async def on_request(self, call: Call) -> None:
+        call.key = await self.identify(call.headers, call.endpoint.name)
+
+    async def identify(self, headers: Mapping[bytes, bytes], endpoint: str) -> Key:
+        """The key that `headers` carry. Raises GatewayError: 401 for no or a bad key, 403 for a closed endpoint."""
+        token = read_token(headers)
+        key = self._find_cached(token)
+        if key is not None:
+            self._warm.inc()
+        else:
+            key = await self._look_up(token)
+        if not key.allows_endpoint(endpoint):
+            raise GatewayError(
+                "endpoint_not_allowed",
+                f"This API key may not use '{endpoint}'; a key needs it in its list of endpoints.",
+            )
+        return key
+
+    async def admit_admin(self, headers: Mapping[bytes, bytes]) -> None:
+        """Let the master key pass. Raises GatewayError: 401 for no or a bad key, 403 for any other."""
+        token = read_token(headers)
+        key = self._find_cached(token) or await self._look_up(token)
+        if not key.is_master:
+            raise GatewayError("admin_required", "The admin API needs the gateway's master key.")
+
+    async def _look_up(self, token: str) -> Key:
+        try:
+            key = await self._keys.find(token)
+        except GatewayError as error:
+            self._lookups.child(_RESULTS.get(error.code, "found")).inc()
+            raise
+        self._lookups.child("found").inc()
+        return key
+
+
+def read_token(headers: Mapping[bytes, bytes]) -> str:
+    """The key of a request: `Authorization: Bearer`, else `x-api-key`, else `api-key`; empty if there is none."""
+    value = headers.get(b"authorization")
+    if value is not None:
+        scheme, _, token = value.partition(b" ")
+        if scheme.lower() == b"bearer":
+            return token.strip().decode("latin-1")
+        if b"x-api-key" not in headers and b"api-key" not in headers:
+            raise GatewayError("invalid_api_key", "The Authorization header must read 'Bearer <key>'.")
+    value = headers.get(b"x-api-key") or headers.get(b"api-key") or b""
+    return value.strip().decode("latin-1")

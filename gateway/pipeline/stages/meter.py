@@ -1,0 +1,175 @@
+"""What did it use, and what does that cost?"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from gateway.metrics import Counter, Metrics
+from gateway.pipeline.call import Call
+from gateway.pipeline.stage import Stage
+from gateway.services.ledger.entry import Entry, Outcome, render_scope
+from gateway.services.ledger.service import Ledger
+from gateway.services.prices.price import Price
+from gateway.services.prices.service import Prices
+from gateway.upstream.job import Outcome as AttemptOutcome
+from gateway.upstream.target import Target
+from gateway.wire.usage import Usage
+
+_MAX_SCOPES = 50_000
+_BYTES_PER_TOKEN = 4  # OpenAI's rule of thumb for English: https://help.openai.com/en/articles/4936856 (read 2026-11)
+_KINDS = (
+    "prompt",
+    "completion",
+    "cached",
+    "cache_write",
+    "reasoning",
+    "audio_in",
+    "audio_out",
+    "image_in",
+    "image_out",
+)
+_TIMEOUTS = frozenset(
+    {"upstream_connect_timeout", "upstream_first_byte_timeout", "upstream_idle_timeout", "upstream_total_timeout"}
+)
+
+
+@dataclass(slots=True)
+class _Scope:
+    """All that is the same for every attempt of one key at one target, worked out once."""
+
+    text: str
+    price: Price | None
+    prompt: Counter
+    completion: Counter
+    cost: Counter
+    labels: tuple[str, str]
+
+
+@dataclass(slots=True)
+class MeterPermit:
+    """One attempt's account."""
+
+    scope: _Scope
+    entry: Entry
+
+
+class Meter(Stage):
+    """Writes down every attempt and its cost. It is the `Admission` that dispatch asks."""
+
+    name = "meter"
+
+    def __init__(self, ledger: Ledger, prices: Prices, metrics: Metrics) -> None:
+        self._ledger = ledger
+        self.prices = prices
+        self._metrics = metrics
+        self._scopes: dict[tuple[str | None, str, Target, str], _Scope] = {}
+
+    def use_prices(self, prices: Prices) -> None:
+        """Meter by `prices` from now on; attempts under way settle by what they began with."""
+        self.prices = prices
+        self._scopes.clear()
+
+    async def admit(self, job: Call, target: Target, attempt: int) -> MeterPermit:
+        """Open the account of an attempt that is about to be sent. Raises journal_unavailable."""
+        key = job.key
+        assert key is not None
+        scope = self._scopes.get((key.id, job.asked_model, target, job.endpoint.name)) or self._new_scope(job, target)
+        usage = Usage(prompt=len(job.body) // _BYTES_PER_TOKEN, estimated=True)
+        entry = Entry(
+            job.request_id,
+            attempt,
+            job.started_us if attempt == 1 else time.time_ns() // 1000,
+            scope.text,
+            streamed=job.stream,
+            usage=usage,
+            cost_nano_usd=scope.price.cost_nano_usd(usage) if scope.price is not None else 0,
+        )
+        self._ledger.start(entry)
+        return MeterPermit(scope, entry)
+
+    def close(self, job: Call, permit: MeterPermit, outcome: AttemptOutcome) -> None:
+        """Write the attempt's end and its cost, and count its tokens."""
+        entry, scope = permit.entry, permit.scope
+        usage = outcome.usage
+        if usage is None:
+            usage = _estimate(outcome)
+        entry.usage = usage
+        entry.final = outcome.final
+        entry.status = outcome.status
+        if outcome.code != "ok":
+            entry.outcome = _ledger_outcome(outcome.code)
+            entry.error_code = outcome.code
+        price = scope.price
+        cost = entry.cost_nano_usd = price.cost_nano_usd(usage) if price is not None else 0
+        entry.duration_ms = int(outcome.duration_s * 1000)
+        if outcome.first_byte_s >= 0:
+            entry.first_byte_ms = int(outcome.first_byte_s * 1000)
+        job.cost_nano_usd = max(job.cost_nano_usd, 0) + cost
+        self._ledger.end(entry)
+        self._count(scope, usage, cost)
+
+    def _count(self, scope: _Scope, usage: Usage, cost: int) -> None:
+        scope.prompt.inc(usage.prompt)
+        scope.completion.inc(usage.completion)
+        scope.cost.inc(cost)
+        if usage.cached or usage.reasoning or usage.cache_write or usage.audio_in or usage.audio_out or usage.image_in:
+            for kind in _KINDS[2:]:
+                count = getattr(usage, kind)
+                if count:
+                    self._metrics.tokens.child(*scope.labels, kind).inc(count)
+        if usage.estimated:
+            self._metrics.usage_estimated.child(*scope.labels).inc()
+        if scope.price is None:
+            self._metrics.unpriced_attempts.child(*scope.labels).inc()
+
+    def _new_scope(self, call: Call, target: Target) -> _Scope:
+        key = call.key
+        assert key is not None
+        labels = (call.asked_model, target.provider)
+        tokens = self._metrics.tokens
+        scope = _Scope(
+            text=render_scope(
+                key_id=key.id,
+                team_id=key.team_id,
+                user_id=key.user_id,
+                provider_id=None,
+                model_id=None,
+                provider_name=target.provider,
+                model_name=call.asked_model,
+                target_model=target.model,
+                endpoint=call.endpoint.name,
+            ),
+            price=self.prices.find(target.account.type, target.model, call.asked_model),
+            prompt=tokens.child(*labels, "prompt"),
+            completion=tokens.child(*labels, "completion"),
+            cost=self._metrics.cost_usd.child(*labels),
+            labels=labels,
+        )
+        if len(self._scopes) >= _MAX_SCOPES:
+            self._scopes.clear()
+        self._scopes[(key.id, call.asked_model, target, call.endpoint.name)] = scope
+        return scope
+
+
+class NoMeter:
+    """The admission while metering is switched off."""
+
+    async def admit(self, job: Call, target: Target, attempt: int) -> None:
+        """Allow it."""
+
+    def close(self, job: Call, permit: None, outcome: AttemptOutcome) -> None:
+        """Nothing was opened."""
+
+
+def _estimate(outcome: AttemptOutcome) -> Usage:
+    """The usage of an attempt that reported none: nothing where it cannot have been billed."""
+    if not outcome.sent or not outcome.billable:
+        return Usage()
+    return Usage(prompt=outcome.request_bytes // _BYTES_PER_TOKEN, completion=outcome.streamed_tokens, estimated=True)
+
+
+def _ledger_outcome(code: str) -> Outcome:
+    if code == "client_gone":
+        return "client_gone"
+    return "timeout" if code in _TIMEOUTS else "error"

@@ -1,0 +1,36 @@
+"""What is asked for?"""
+
+from __future__ import annotations
+
+from gateway.errors import GatewayError
+from gateway.pipeline.call import Call
+from gateway.pipeline.stage import Stage
+from gateway.wire.openai import read_request
+
+
+class ReadRequest(Stage):
+    """Parse the body, once, and refuse what no provider could answer. After the key: a stranger's body is not read."""
+
+    name = "read_request"
+    switchable = False
+
+    async def on_request(self, call: Call) -> None:
+        kind = call.headers.get(b"content-type")
+        if kind is not None and kind != b"application/json":
+            check_content_type(kind)
+        if b"content-encoding" in call.headers and call.headers[b"content-encoding"] not in (b"", b"identity"):
+            raise GatewayError("unsupported_media_type", "A compressed body (content-encoding) is not supported.")
+        document = read_request(call.endpoint, call.body)
+        call.document = document
+        call.asked_model = document["model"]
+        call.stream = document.get("stream") is True
+
+
+def check_content_type(kind: bytes) -> None:
+    """Raises unsupported_media_type for anything but JSON."""
+    essence = kind.partition(b";")[0].strip().lower()
+    if essence != b"application/json" and not (essence.startswith(b"application/") and essence.endswith(b"+json")):
+        shown = essence.decode("latin-1")[:100]
+        raise GatewayError(
+            "unsupported_media_type", f"The body must be sent as 'content-type: application/json', not '{shown}'."
+        )

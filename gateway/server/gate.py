@@ -1,0 +1,90 @@
+"""What all connections of a worker share: limits, who is connected, what is in flight, and the sweep of time limits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+from gateway.pipeline.call import Call, Reply
+from gateway.pipeline.pipeline import Pipeline
+from gateway.server.recorder import Recorder
+from gateway.upstream.job import Sink
+from gateway.wire.openai import ENDPOINTS, Endpoint
+
+if TYPE_CHECKING:
+    from gateway.server.hot_lane import HotLane
+    from gateway.server.slow_lane import SlowLane
+
+_SWEEP_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class GateLimits:
+    """What one client may take up. Sizes in bytes, times in seconds; see `server` in docs/configuration.md."""
+
+    max_connections: int = 10_000
+    max_head_bytes: int = 32_768
+    max_headers: int = 100
+    max_url_bytes: int = 8192
+    max_body_bytes: int = 20 * 1_048_576
+    head_timeout_s: float = 10.0
+    body_timeout_s: float = 60.0
+    idle_timeout_s: float = 75.0
+    write_timeout_s: float = 60.0
+
+
+class Gate:
+    """One per worker. `pipeline` is replaced as a whole at a reload; calls under way keep theirs."""
+
+    def __init__(self, pipeline: Pipeline, recorder: Recorder, limits: GateLimits) -> None:
+        self.pipeline = pipeline
+        self.recorder = recorder
+        self.limits = limits
+        self.loop = asyncio.get_running_loop()
+        self.hot: Mapping[bytes, Endpoint] = {b"POST %b HTTP/1.1" % e.path.encode(): e for e in ENDPOINTS}
+        self.connections: set[HotLane] = set()
+        self.make_slow_lane: Callable[[HotLane], SlowLane] | None = None
+        self.in_flight = 0
+        self.draining = False
+        self.date = b""
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._sweep()
+
+    async def answer(self, call: Call, sink: Sink) -> Reply | None:
+        """Run one call to its end, counted and recorded."""
+        self.in_flight += 1
+        self.recorder.begun(call)
+        try:
+            return await self.pipeline.run(call, sink)
+        finally:
+            self.in_flight -= 1
+            self.recorder.finished(call)
+
+    @property
+    def full(self) -> bool:
+        """Are there as many connections as are allowed?"""
+        return len(self.connections) >= self.limits.max_connections
+
+    def _sweep(self) -> None:
+        """Close what has passed its time limit, and keep the Date header current. One timer for all connections."""
+        self.date = formatdate(time.time(), usegmt=True).encode()
+        now = self.loop.time()
+        for connection in tuple(self.connections):
+            connection.check_time(now)
+        self._sweeping = self.loop.call_later(_SWEEP_S, self._sweep)
+
+    def close(self) -> None:
+        """End the sweep and close every connection at once."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        for connection in tuple(self.connections):
+            connection.close()
+
+    def close_idle(self) -> None:
+        """Close the connections that carry no request now."""
+        for connection in tuple(self.connections):
+            connection.close_if_idle()

@@ -1,0 +1,80 @@
+"""`/v1/models` and `/v1/key`: what the caller's key may use and has used."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import orjson
+from aiohttp import web
+
+from gateway.errors import GatewayError
+from gateway.pipeline.stages.authenticate import Authenticate
+from gateway.server.slow_sink import headers_of
+from gateway.services.keys.key import Key
+from gateway.services.routing.routes import Routing
+
+
+class Spending(Protocol):
+    """Who knows what a key has spent: the ledger."""
+
+    async def spent_nano_usd(self, key_id: str) -> int:
+        """The cost of all its attempts so far, nano-dollars. Raises store_unavailable."""
+
+
+class ModelList:
+    """Answers from the routes in force and the caller's key."""
+
+    def __init__(self, authenticate: Authenticate, routing: Routing, spending: Spending, created: int) -> None:
+        self._authenticate = authenticate
+        self._routing = routing
+        self._spending = spending
+        self._created = created
+
+    async def list_models(self, request: web.Request) -> web.Response:
+        """The declared models that the key may use."""
+        key = await self._authenticate.identify(headers_of(request), "models")
+        models = [self._model(name) for name in self._routing.routes.declared if key.allows_model(name)]
+        return _json({"object": "list", "data": models})
+
+    async def show_model(self, request: web.Request) -> web.Response:
+        """One of them. Raises model_not_found."""
+        key = await self._authenticate.identify(headers_of(request), "models")
+        name = request.match_info["id"]
+        routes = self._routing.routes
+        declared = routes.find(name) is not None and key.allows_model(name)
+        if not declared and not (key.allows_direct(name) and routes.find_direct(name) is not None):
+            raise GatewayError(
+                "model_not_found", f"The model '{name[:256]}' does not exist or this key may not use it."
+            )
+        return _json(self._model(name))
+
+    def _model(self, name: str) -> dict[str, Any]:
+        route = self._routing.routes.find(name) or self._routing.routes.find_direct(name)
+        assert route is not None
+        return {"id": name, "object": "model", "created": self._created, "owned_by": route.targets[0].provider}
+
+    async def show_key(self, request: web.Request) -> web.Response:
+        """The key's own page: who it is, what it may use, what it has spent."""
+        key = await self._authenticate.identify(headers_of(request), "key")
+        return _json({**_described(key), "spend_usd": await self._spent(key)})
+
+    async def _spent(self, key: Key) -> float | None:
+        return None if key.id is None else await self._spending.spent_nano_usd(key.id) / 1e9
+
+
+def _described(key: Key) -> dict[str, Any]:
+    return {
+        "object": "key",
+        "id": key.id,
+        "name": key.name,
+        "team": key.team,
+        "user_id": key.user_id,
+        "models": None if key.models is None else list(key.models.entries),
+        "endpoints": None if key.endpoints is None else sorted(key.endpoints),
+        "expires_at": None if key.expires_at_us is None else key.expires_at_us / 1e6,
+        "is_master": key.is_master,
+    }
+
+
+def _json(payload: dict[str, Any]) -> web.Response:
+    return web.Response(body=orjson.dumps(payload), content_type="application/json")

@@ -1,0 +1,147 @@
+"""Tells metrics, request log and telemetry how each call ended."""
+
+from __future__ import annotations
+
+import time
+
+from aiohttp import web
+
+from gateway.errors import GatewayError
+from gateway.metrics import Counter, Histogram, Metrics
+from gateway.pipeline.call import Call
+from gateway.server.finished import Attempt, FinishedRequest
+from gateway.server.request_log import RequestLog
+from gateway.upstream.job import Outcome
+from gateway.upstream.target import Target
+from gateway.wire.openai import ENDPOINTS
+
+_LABEL_CACHE = 4096
+_PIPELINE_PATHS = frozenset(endpoint.path for endpoint in ENDPOINTS)
+
+
+class Recorder:
+    """One per worker. `lane` children and the like are looked up once; per call it is additions and one line."""
+
+    def __init__(self, metrics: Metrics, log: RequestLog) -> None:
+        self._metrics = metrics
+        self._log = log
+        self._in_flight = metrics.requests_in_flight.child()
+        self._streams = metrics.streams_open.child()
+        self._gone = metrics.client_disconnects.child()
+        self._usual: dict[tuple[str, str, str, int], tuple[Counter, Histogram, Histogram]] = {}
+        self._attempts: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
+
+    def begun(self, call: Call) -> None:
+        """A call has come in."""
+        self._in_flight.inc()
+
+    def refused(self, error: GatewayError, client_ip: str) -> None:
+        """A request was refused before it was one."""
+        self._metrics.requests.child("none", "", "", str(error.status)).inc()
+        self._metrics.failures.child(error.code, "none").inc()
+
+    def answered(self, request: web.Request, status: int, error: GatewayError | None) -> None:
+        """aiohttp answered a request; those of the pipeline are told of by `finished`."""
+        resource = request.match_info.route.resource
+        endpoint = resource.canonical if resource is not None else "unknown"
+        if endpoint in _PIPELINE_PATHS and error is None:
+            return
+        self._metrics.requests.child(endpoint, "", "", str(status)).inc()
+        if error is not None:
+            self._metrics.failures.child(error.code, endpoint).inc()
+
+    def finished(self, call: Call) -> None:
+        """A call is over, however it ended."""
+        self._in_flight.dec()
+        total_s = time.perf_counter() - call.received_at
+        upstream_s = 0.0
+        outcomes = call.outcomes
+        for outcome in outcomes:
+            upstream_s += outcome.duration_s
+            self._count_attempt(outcome)
+        target = outcomes[-1].target if outcomes else None
+        self._count(call, target, total_s, upstream_s)
+        self._log.write(_record(call, target, total_s, upstream_s))
+
+    def _count(self, call: Call, target: Target | None, total_s: float, upstream_s: float) -> None:
+        endpoint = call.endpoint.name
+        # A model nobody declared is the client's own text: it never becomes a label.
+        model = call.asked_model if call.targets else ""
+        provider = target.provider if target is not None else ""
+        labels = (endpoint, model, provider, call.status)
+        children = self._usual.get(labels)
+        if children is None:
+            metrics = self._metrics
+            children = (
+                metrics.requests.child(endpoint, model, provider, str(call.status)),
+                metrics.added_latency.child(endpoint),
+                metrics.request_duration.child(endpoint, model),
+            )
+            if len(self._usual) < _LABEL_CACHE:
+                self._usual[labels] = children
+        children[0].inc()
+        children[1].observe(max(0.0, total_s - upstream_s))
+        children[2].observe(total_s)
+        if call.first_token_at:
+            self._metrics.time_to_first_token.child(model, provider).observe(call.first_token_at - call.received_at)
+        if call.error is not None:
+            self._metrics.failures.child(call.error.code, endpoint).inc()
+            if call.error.code == "client_gone":
+                self._gone.inc()
+
+    def _count_attempt(self, outcome: Outcome) -> None:
+        labels = (outcome.target.provider, outcome.code)
+        children = self._attempts.get(labels)
+        if children is None:
+            children = self._attempts[labels] = (
+                self._metrics.attempts.child(*labels),
+                self._metrics.attempt_duration.child(labels[0]),
+            )
+        children[0].inc()
+        children[1].observe(outcome.duration_s)
+
+
+def _record(call: Call, target: Target | None, total_s: float, upstream_s: float) -> FinishedRequest:
+    outcomes = call.outcomes
+    usage = outcomes[-1].usage if outcomes else None
+    client_id = call.client_request_id
+    return FinishedRequest(
+        request_id=call.request_id,
+        endpoint=call.endpoint.name,
+        status=call.status,
+        started_at=call.started_us / 1e6,
+        duration_ms=total_s * 1000,
+        client_request_id=None if client_id is None else client_id.decode("ascii"),
+        model=call.asked_model,
+        provider=target.provider if target is not None else None,
+        target=target.model if target is not None else None,
+        code=call.error.code if call.error is not None else None,
+        attempts=len(outcomes),
+        attempts_log=_story(call) if len(outcomes) > 1 else [],
+        stream=call.stream,
+        prompt_tokens=usage.prompt if usage is not None else 0,
+        completion_tokens=usage.completion if usage is not None else 0,
+        cached_tokens=usage.cached if usage is not None else 0,
+        reasoning_tokens=usage.reasoning if usage is not None else 0,
+        cost_nano_usd=max(call.cost_nano_usd, 0),
+        upstream_ms=upstream_s * 1000,
+        ttft_ms=(call.first_token_at - call.received_at) * 1000 if call.first_token_at else None,
+        key_id=call.key.id if call.key is not None else None,
+        client_ip=call.client_ip,
+    )
+
+
+def _story(call: Call) -> list[Attempt]:
+    """What each attempt came to, on the wall clock."""
+    return [
+        Attempt(
+            provider=outcome.target.provider,
+            target=outcome.target.name,
+            outcome=outcome.code,
+            started_at=call.started_us / 1e6 + outcome.started_at - call.received_at,
+            duration_ms=outcome.duration_s * 1000,
+            model=outcome.target.model,
+            status=outcome.status,
+        )
+        for outcome in call.outcomes
+    ]

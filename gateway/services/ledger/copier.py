@@ -1,0 +1,98 @@
+"""Rows into `usage_costs`: COPY to a staging table, then INSERT … ON CONFLICT DO NOTHING, in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+import orjson
+
+from gateway.errors import GatewayError
+from gateway.store import sql
+from gateway.store.postgres import Postgres
+
+_log = logging.getLogger("gateway.ledger")
+
+_STAGING: Final = "usage_costs_staging_0003"
+DEAD_LETTERS: Final = "dead-letters.ndjson"
+# What says that a row is bad, and would be bad at the next try too. Everything else is waited out.
+_REFUSALS: Final = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+)
+# What says that the same rows may be taken later.
+RETRYABLE: Final = (GatewayError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+class Copier:
+    """Copies batches of rows, sets aside those that PostgreSQL will never take, and counts."""
+
+    def __init__(self, postgres: Postgres, directory: Path, *, timeout_s: float) -> None:
+        """`directory` gets the dead letters; `timeout_s` bounds every statement."""
+        self._postgres = postgres
+        self._dead_letters = directory / DEAD_LETTERS
+        self._timeout_s = timeout_s
+        self._sql = sql.load(__package__)
+        self.copied_rows = 0
+        self.duplicate_rows = 0
+        self.refused_rows = 0
+
+    async def ensure_partitions(self, months_ahead: int) -> None:
+        """Have the monthly partitions from this month on. Raises GatewayError or an asyncpg error."""
+        await self._postgres.execute(self._sql["ensure_partitions"], months_ahead, timeout_s=self._timeout_s)
+
+    async def copy(self, rows: Sequence[bytes], columns: Sequence[str]) -> None:
+        """Have `rows` (COPY text, without newlines) in the database, or in the dead letters when it refuses them.
+
+        Raises one of `RETRYABLE` where the database is away or not ready: then all may be tried again.
+        """
+        if not rows:
+            return
+        try:
+            inserted = await self._copy_all(rows, columns)
+        except _REFUSALS as error:
+            if len(rows) == 1:
+                await asyncio.to_thread(self._bury, rows[0], columns, error)
+                self.refused_rows += 1
+                return
+            middle = len(rows) // 2
+            await self.copy(rows[:middle], columns)
+            await self.copy(rows[middle:], columns)
+            return
+        self.copied_rows += inserted
+        self.duplicate_rows += len(rows) - inserted
+
+    async def _copy_all(self, rows: Sequence[bytes], columns: Sequence[str]) -> int:
+        timeout_s = self._timeout_s
+        async with self._postgres.connection(timeout_s=timeout_s) as connection, connection.transaction():
+            await connection.execute(self._sql["stage"], timeout=timeout_s)
+            await connection.copy_to_table(
+                _STAGING, source=_lines(rows), columns=list(columns), format="text", timeout=timeout_s
+            )
+            status = await connection.execute(self._sql["insert"], timeout=timeout_s)
+        return int(status.rpartition(" ")[2])
+
+    def _bury(self, row: bytes, columns: Sequence[str], error: Exception) -> None:
+        """Append the row to the dead letters, synced, before the journal may forget it. Raises OSError."""
+        code = getattr(error, "sqlstate", None)
+        letter = {"sqlstate": code, "error": str(error), "columns": columns, "row": row.decode("utf-8", "replace")}
+        fd = os.open(self._dead_letters, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, orjson.dumps(letter) + b"\n")
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        who = re.sub(rb"[^0-9A-Za-z\t-]", b"?", row[:40]).split(b"\t")[0].decode()
+        _log.error("PostgreSQL refuses the usage row of request %s (%s); it is in %s", who, code, self._dead_letters)
+
+
+async def _lines(rows: Sequence[bytes]) -> AsyncIterator[bytes]:
+    # asyncpg reads a file in another thread, an iterator here.
+    yield b"\n".join((*rows, b""))

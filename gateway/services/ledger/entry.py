@@ -1,0 +1,194 @@
+"""One attempt, and how it is written down: the journal's lines are rows in PostgreSQL's COPY text format."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final, Literal
+from uuid import UUID
+from zlib import crc32
+
+from gateway.wire.usage import Usage
+
+Outcome = Literal["ok", "error", "client_gone", "timeout", "cancelled", "unknown"]
+
+# The columns of the staging table that each kind of record fills, in the order of its fields.
+_SCOPE: Final = (
+    "key_id",
+    "team_id",
+    "user_id",
+    "provider_id",
+    "model_id",
+    "provider_name",
+    "model_name",
+    "target_model",
+    "endpoint",
+)
+_HEAD: Final = ("request_id", "attempt", "started_us", *_SCOPE, "streamed")
+START_COLUMNS: Final = (*_HEAD, "input_tokens", "cost_nano_usd")
+END_COLUMNS: Final = (
+    *_HEAD,
+    "final",
+    "outcome",
+    "status",
+    "error_code",
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "audio_input_tokens",
+    "audio_output_tokens",
+    "image_input_tokens",
+    "image_output_tokens",
+    "cost_nano_usd",
+    "estimated",
+    "duration_ms",
+    "first_byte_ms",
+)
+
+MAX_NAME_CHARS: Final = 500
+_MAX_ERROR_CODE_CHARS: Final = 100
+# An end record is never longer than its start record and this: 13 figures of at most 20 characters with
+# their tabs, the error code, the rest.
+END_MARGIN_BYTES: Final = 13 * 21 + _MAX_ERROR_CODE_CHARS + 64
+
+START: Final = 83  # ord("S")
+END: Final = 69  # ord("E")
+PREFIX_BYTES: Final = 9  # the type's letter and eight hex digits of the checksum
+# Makes a start record that was turned into an end record (or back) fail its checksum.
+_END_MARK: Final = 0x5A5A5A5A
+_MAX_BIGINT: Final = 2**63 - 1
+
+_SPECIAL = re.compile("[\x00-\x1f\x7f\\\\]")
+_ESCAPES: Final = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\x00": ""}
+
+
+def escape(text: str) -> str:
+    r"""`text` as one field of a COPY text row: backslash, tab, CR and LF escaped; NUL, which no text column holds,
+    left out; lone surrogates, which UTF-8 cannot carry, replaced by `?`; cut at `MAX_NAME_CHARS`."""
+    if len(text) > MAX_NAME_CHARS:
+        text = text[:MAX_NAME_CHARS]
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode()
+    if _SPECIAL.search(text) is not None:
+        text = _SPECIAL.sub(lambda match: _ESCAPES.get(match[0], match[0]), text)
+    return text
+
+
+def render_scope(
+    *,
+    key_id: UUID | str | None,
+    team_id: UUID | str | None,
+    user_id: UUID | str | None,
+    provider_id: UUID | str | None,
+    model_id: UUID | str | None,
+    provider_name: str,
+    model_name: str,
+    target_model: str,
+    endpoint: str,
+) -> str:
+    """The part of a row that is the same for all attempts of one key at one target: worth caching by the caller.
+
+    The ids are UUIDs or None; `model_name` is what the client asked for, `target_model` what the provider was asked.
+    """
+    ids = (key_id, team_id, user_id, provider_id, model_id)
+    names = (provider_name, model_name, target_model, endpoint)
+    return "\t".join(
+        [*(r"\N" if value is None else escape(str(value)) for value in ids), *(escape(name) for name in names)]
+    )
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One attempt at a target: made before it is sent, completed before `Ledger.end`.
+
+    `request_id` is a UUIDv7 in its usual 36 characters; (`request_id`, `attempt`) is unique. `started_us` is
+    microseconds since the epoch and becomes the row's timestamp. `usage` and `cost_nano_usd` as they stand at
+    `Ledger.start` are what is booked if the worker dies before the end. `final` is true for the one attempt whose
+    outcome the client saw. `error_code` is a name from `gateway.errors`, or empty. `first_byte_ms` is -1 where none
+    came.
+    """
+
+    request_id: str
+    attempt: int
+    started_us: int
+    scope: str
+    streamed: bool = False
+    final: bool = True
+    outcome: Outcome = "ok"
+    status: int = 0
+    error_code: str = ""
+    usage: Usage = field(default_factory=Usage)
+    cost_nano_usd: int = 0
+    duration_ms: int = 0
+    first_byte_ms: int = -1
+    # The journal's own: the rendered head and its checksum, where the start record lies, bytes kept for the end record.
+    head: bytes = field(default=b"", repr=False)
+    head_crc: int = field(default=0, repr=False)
+    offset: int = field(default=-1, repr=False)
+    reserved_bytes: int = field(default=0, repr=False)
+
+
+def start_record(entry: Entry) -> bytes:
+    """The line that says an attempt is about to be sent; also sets `entry.head`."""
+    entry.head = head = (
+        f"{entry.request_id}\t{entry.attempt}\t{entry.started_us}\t{entry.scope}\t{'t' if entry.streamed else 'f'}"
+    ).encode()
+    entry.head_crc = head_crc = crc32(head)
+    tail = b"\t%d\t%d" % (entry.usage.prompt, entry.cost_nano_usd)
+    return b"S%08x%b%b\n" % (crc32(tail, head_crc), head, tail)
+
+
+def end_record(entry: Entry) -> bytes:
+    """The line that is the attempt's row. Needs `entry.head`, so comes after `start_record`."""
+    usage = entry.usage
+    code = entry.error_code
+    first = entry.first_byte_ms
+    if usage.cached or usage.reasoning or usage.cache_write or usage.audio_in or usage.audio_out or usage.image_in:
+        parts = (
+            f"{usage.cached}\t{usage.cache_write}\t{usage.reasoning}"
+            f"\t{usage.audio_in}\t{usage.audio_out}\t{usage.image_in}"
+        )
+    else:
+        parts = "0\t0\t0\t0\t0\t0"
+    tail = (
+        f"\t{'t' if entry.final else 'f'}\t{entry.outcome}\t{entry.status}"
+        f"\t{code if code.isidentifier() else _plain_code(code)}\t{usage.prompt}\t{usage.completion}\t{parts}"
+        f"\t{usage.image_out}\t{entry.cost_nano_usd}\t{'t' if usage.estimated else 'f'}"
+        f"\t{entry.duration_ms}\t{first if first >= 0 else _NULL}"
+    ).encode()
+    return b"E%08x%b%b\n" % (crc32(tail, entry.head_crc) ^ _END_MARK, entry.head, tail)
+
+
+_NULL: Final = r"\N"
+
+
+def _plain_code(code: str) -> str:
+    return escape(code[: _MAX_ERROR_CODE_CHARS // 2]) if code else _NULL
+
+
+def bounded_end_record(entry: Entry) -> bytes:
+    """`end_record` for an entry whose figures are out of all bounds: each is brought into what a BIGINT holds."""
+    usage = entry.usage
+    for name in Usage.__slots__:
+        if name != "estimated":
+            setattr(usage, name, _clamp(getattr(usage, name)))
+    entry.cost_nano_usd = _clamp(entry.cost_nano_usd)
+    entry.duration_ms = min(_clamp(entry.duration_ms), 2**31 - 1)
+    entry.first_byte_ms = min(entry.first_byte_ms, 2**31 - 1)
+    entry.status = min(_clamp(entry.status), 2**15 - 1)
+    entry.error_code = entry.error_code[: _MAX_ERROR_CODE_CHARS // 2]
+    return end_record(entry)
+
+
+def _clamp(figure: int) -> int:
+    return min(max(figure, 0), _MAX_BIGINT)
+
+
+def is_intact(line: bytes) -> bool:
+    """Is `line` (without its newline) a whole record, as its checksum says?"""
+    if len(line) <= PREFIX_BYTES or line[0] not in (START, END):
+        return False
+    mark = _END_MARK if line[0] == END else 0
+    return line[1:PREFIX_BYTES] == b"%08x" % (crc32(line[PREFIX_BYTES:]) ^ mark)

@@ -1,0 +1,148 @@
+"""The service: find what a model costs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from typing import Any, Final
+
+import orjson
+
+from gateway.services.prices.price import Price, PriceOverride, make_price
+
+# The figures of a line in prices.json, in pico-dollars per token; see `update.py`, which writes them.
+FIGURES: Final = (
+    "input",
+    "output",
+    "cached",
+    "cache_write",
+    "reasoning",
+    "audio_in",
+    "audio_out",
+    "image_in",
+    "image_out",
+)
+FILE_NAME: Final = "prices.json"
+_MAX_KNOWN: Final = 4096
+# gpt-4o-2024-08-06, claude-sonnet-4-5-20250929, claude-3-5-sonnet@20240620
+_SNAPSHOT = re.compile(r"(-\d{4}-\d{2}-\d{2}|[-@]\d{8})$")
+_ANY_PROVIDER: Final = "litellm"
+
+
+class Prices:
+    """All known prices. The file stays as it is in memory; a model's line is read when it is first asked for."""
+
+    def __init__(self, data: bytes, overrides: Mapping[str, PriceOverride]) -> None:
+        self._data = data
+        self._overrides = {name: make_price(given) for name, given in overrides.items()}
+        self._known: dict[tuple[str, str], Price | None] = {}
+        header = orjson.loads(data[: data.index(b"\n")] + b"}}")
+        self.source: str = header["source"]
+        self.date: str = header["date"]
+
+    @classmethod
+    def load(cls, overrides: Mapping[str, PriceOverride]) -> Prices:
+        """The packaged prices, and before them `overrides`: the configuration's, by the model name clients ask for."""
+        return cls(files(__package__).joinpath(FILE_NAME).read_bytes(), overrides)
+
+    def find(self, provider_type: str, model: str, asked: str | None = None) -> Price | None:
+        """What `model` costs at a provider of this type; None where nobody knows.
+
+        `asked` is the name that the client used: a price declared for it wins, then one for `model`. Then the price
+        map: the very name, if it is this provider's; the name behind the provider's (`groq/…`); both without the date
+        of a snapshot. Another provider's price for the same name is never taken, except for the type `litellm`,
+        whose model names begin with the provider.
+        """
+        if self._overrides:
+            for name in (asked, model):
+                if name is not None and (declared := self._overrides.get(name)) is not None:
+                    return declared
+        wanted = (provider_type, model)
+        if wanted not in self._known:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            self._known[wanted] = self._look_up(provider_type, model)
+        return self._known[wanted]
+
+    def _look_up(self, provider_type: str, model: str) -> Price | None:
+        for name in _candidates(provider_type, model):
+            row = self._row(name)
+            if row is not None and _belongs(row["provider"], provider_type):
+                return _price(row)
+        return None
+
+    def _row(self, name: str) -> dict[str, Any] | None:
+        try:
+            key = b"\n" + orjson.dumps(name) + b":"
+        except orjson.JSONEncodeError:  # lone surrogates
+            return None
+        start = self._data.find(key)
+        if start < 0:
+            return None
+        start += len(key)
+        row: dict[str, Any] = orjson.loads(self._data[start : self._data.index(b"\n", start)].rstrip(b","))
+        return row
+
+
+def _candidates(provider_type: str, model: str) -> Iterator[str]:
+    bare = _SNAPSHOT.sub("", model)
+    for name in (model, bare) if bare != model else (model,):
+        yield name
+        yield f"{provider_type}/{name}"
+        yield f"{provider_type}_ai/{name}"
+
+
+def _belongs(owner: str, provider_type: str) -> bool:
+    """`owner` is the map's name for a provider: `azure_ai`, `vertex_ai-anthropic_models`, `text-completion-openai`."""
+    return (
+        owner == provider_type
+        or owner.startswith((f"{provider_type}_", f"{provider_type}-"))
+        or owner.endswith(f"-{provider_type}")
+        or provider_type == _ANY_PROVIDER
+    )
+
+
+def _price(row: Mapping[str, Any]) -> Price:
+    figures: Sequence[int | None] = row["price"]
+    return make_price(
+        _figures(figures),
+        max_input_tokens=row.get("max_input"),
+        max_output_tokens=row.get("max_output"),
+        tiers=_tiers(row.get("tiers", {}), figures),
+        services={
+            name: make_price(
+                _figures(_filled(service["price"], figures)),
+                tiers=_tiers(service.get("tiers", {}), _filled(service["price"], figures)),
+            )
+            for name, service in row.get("services", {}).items()
+        },
+    )
+
+
+def _tiers(tiers: Mapping[str, Sequence[int | None]], plain: Sequence[int | None]) -> tuple[tuple[int, Price], ...]:
+    made = [(int(above), make_price(_figures(_filled(figures, plain)))) for above, figures in tiers.items()]
+    return tuple(sorted(made, key=lambda tier: tier[0], reverse=True))
+
+
+def _filled(figures: Sequence[int | None], plain: Sequence[int | None]) -> list[int | None]:
+    """`figures`, with what they leave out taken from `plain`."""
+    size = max(len(figures), len(plain))
+    own = [*figures, *[None] * (size - len(figures))]
+    other = [*plain, *[None] * (size - len(plain))]
+    return [theirs if mine is None else mine for mine, theirs in zip(own, other, strict=True)]
+
+
+def _figures(figures: Sequence[int | None]) -> PriceOverride:
+    given = dict(zip(FIGURES, figures, strict=False))
+    return PriceOverride(
+        input=given["input"] or 0,
+        output=given.get("output") or 0,
+        cached=given.get("cached"),
+        cache_write=given.get("cache_write"),
+        reasoning=given.get("reasoning"),
+        audio_in=given.get("audio_in"),
+        audio_out=given.get("audio_out"),
+        image_in=given.get("image_in"),
+        image_out=given.get("image_out"),
+    )

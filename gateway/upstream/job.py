@@ -1,0 +1,112 @@
+"""What dispatch needs to know of a request, and what it tells of its attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gateway.errors import GatewayError
+from gateway.wire.openai import Document, Endpoint
+from gateway.wire.usage import Usage
+
+if TYPE_CHECKING:
+    from gateway.upstream.target import Target
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Flow(Protocol):
+    """Whoever can be asked to stop reading for a while: an upstream connection."""
+
+    def pause_reading(self) -> None:
+        """Stop."""
+
+    def resume_reading(self) -> None:
+        """Go on."""
+
+
+class Sink(Protocol):
+    """The client's side of a streamed answer. Nothing here waits; `attach` gives it whom to slow down."""
+
+    def start(self, status: int, headers: Headers) -> None:
+        """Write the head of the answer."""
+
+    def write(self, data: bytes) -> None:
+        """Write a piece of the body at once."""
+
+    def end(self) -> None:
+        """Finish the body."""
+
+    def attach(self, flow: Flow | None) -> None:
+        """From now on pause and resume `flow` as the client takes what is written; None: nobody."""
+
+
+@dataclass(slots=True)
+class Reply:
+    """A whole answer for the client; `headers` holds what the upstream's answer adds, content-type first."""
+
+    status: int
+    body: bytes
+    headers: Headers
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How one attempt ended. Times are seconds; `started_at` is on time.perf_counter, `first_byte_s` counts from
+    it and is -1 if no byte came. `usage` is what the answer reported; where it is None, `request_bytes` and
+    `streamed_tokens` are what an estimate can use. `final` marks the attempt whose outcome the client got.
+    """
+
+    target: Target
+    number: int
+    code: str = "ok"
+    status: int = 0
+    sent: bool = False
+    billable: bool = True
+    final: bool = True
+    usage: Usage | None = None
+    request_bytes: int = 0
+    streamed: bool = False
+    streamed_tokens: int = 0
+    started_at: float = 0.0
+    duration_s: float = 0.0
+    first_byte_s: float = -1.0
+
+
+class Job(Protocol):
+    """One request as dispatch sees it; a pipeline's Call is one."""
+
+    request_id: str
+    endpoint: Endpoint
+    body: bytes
+    document: Document
+    stream: bool
+    asked_model: str
+    targets: Sequence[Target]
+    context_fallbacks: Sequence[Target]
+    policy_fallbacks: Sequence[Target]
+    forwarded: bytes
+    outcomes: list[Outcome]
+    broken: GatewayError | None
+    chunk_watcher: Callable[[bytes], None] | None
+
+    def begin_stream(self, outcome: Outcome) -> Headers:
+        """The client's first token is about to leave: the head of its answer."""
+
+
+# What an admission hands out for one attempt; only it knows what is inside.
+Permit = Any
+
+
+class Admission(Protocol):
+    """Asked before and after every attempt, so that retries and dearer fallbacks are accounted like first ones.
+
+    `job` is the caller's own Job, with more on it than dispatch reads.
+    """
+
+    async def admit(self, job: Any, target: Target, attempt: int) -> Permit:
+        """Allow this attempt, or raise the GatewayError that says why not."""
+
+    def close(self, job: Any, permit: Permit, outcome: Outcome) -> None:
+        """Settle a permit, exactly once, before the answer's last byte leaves. Never waits and never raises."""

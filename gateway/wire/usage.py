@@ -1,0 +1,24 @@
+"""What one attempt used, in the terms that providers bill by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Usage:
+    """Token counts of one answer. `prompt` includes `cached` and `cache_write`; `completion` includes `reasoning`.
+
+    `estimated` is true where the provider reported no usage and the counts come from the bytes seen.
+    """
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+    audio_in: int = 0
+    audio_out: int = 0
+    image_in: int = 0
+    image_out: int = 0
+    estimated: bool = False
