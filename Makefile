@@ -33,3 +33,9 @@ bench: install
 
 docs: install
 	$(BIN)/python -m gateway.settings.docs docs/configuration.md
+
+schema: install
+	$(BIN)/python -m gateway.store.schema_dump schema.sql
+
+update-prices: install
+	$(BIN)/python -m gateway.services.prices.update
