@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.services.prices.price import PriceOverride
+from gateway.services.prices.service import Prices
+from gateway.services.prices.update import render
+from gateway.wire.usage import Usage
+
+
+def model(provider: str, usd_per_mtok: float, **more: object) -> dict[str, object]:
+    return {
+        "litellm_provider": provider,
+        "mode": "chat",
+        "input_cost_per_token": usd_per_mtok / 1e6,
+        "output_cost_per_token": 2 * usd_per_mtok / 1e6,
+        **more,
+    }
+
+
+@pytest.fixture
+def prices() -> Prices:
+    models = {
+        "gpt-4o": model("openai", 1, max_input_tokens=128_000.0, max_output_tokens=4096),
+        "gpt-4o-2024-05-13": model("openai", 9),
+        "azure/gpt-4o": model("azure", 2),
+        "groq/openai/gpt-oss-120b": model("groq", 3),
+        "together_ai/Qwen": model("together_ai", 4),
+        "instruct": model("text-completion-openai", 5),
+        'odd"name\\': model("openai", 6),
+        "gemini/pro": model(
+            "gemini", 7,
+            input_cost_per_token_above_200k_tokens=20e-6,
+            input_cost_per_token_flex=3e-6,
+            input_cost_per_token_above_200k_tokens_flex=10e-6,
+        ),
+    }  # fmt: skip
+    overrides = {"declared": PriceOverride(11, 12), "gpt-4o-mini": PriceOverride(13, 14, cached=1)}
+    return Prices(render(models, source="test", date="2026-11-01"), overrides)
+
+
+@pytest.mark.parametrize(
+    ("provider_type", "name", "usd_per_mtok"),
+    [
+        ("openai", "gpt-4o", 1),
+        ("openai", "gpt-4o-2024-05-13", 9),
+        ("openai", "gpt-4o-2024-08-06", 1),
+        ("openai", "gpt-4o-20240806", 1),
+        ("azure", "gpt-4o", 2),
+        ("azure", "gpt-4o@20240806", 2),
+        ("groq", "openai/gpt-oss-120b", 3),
+        ("together", "Qwen", 4),
+        ("openai", "instruct", 5),
+        ("openai", 'odd"name\\', 6),
+        ("litellm", "groq/openai/gpt-oss-120b", 3),
+    ],
+)
+def test_a_model_is_found_by_the_names_that_providers_give_it(
+    prices: Prices, provider_type: str, name: str, usd_per_mtok: int
+) -> None:
+    price = prices.find(provider_type, name)
+    assert price is not None
+    assert (price.input, price.output) == (usd_per_mtok * 10**6, 2 * usd_per_mtok * 10**6)
+    assert prices.find(provider_type, name) is price
+
+
+@pytest.mark.parametrize(
+    ("provider_type", "name"),
+    [
+        ("groq", "gpt-4o"),
+        ("openai", "gpt-4"),
+        ("openai", ""),
+        ("openai", "models"),
+        ("demo", "demo"),
+        ("azur", "gpt-4o"),
+    ],
+)
+def test_a_price_is_never_guessed_or_taken_from_another_provider(prices: Prices, provider_type: str, name: str) -> None:
+    assert prices.find(provider_type, name) is None
+
+
+def test_the_configuration_wins_first_by_the_name_asked_for_then_by_the_model(prices: Prices) -> None:
+    asked = prices.find("openai", "gpt-4o", "declared")
+    target = prices.find("openai", "gpt-4o-mini", "unheard-of")
+    assert asked is not None
+    assert target is not None
+    assert (asked.input, asked.output, asked.cached, asked.reasoning) == (11, 12, 11, 12)
+    assert (target.input, target.cached) == (13, 1)
+
+
+def test_limits_tiers_and_services_come_along(prices: Prices) -> None:
+    known = prices.find("openai", "gpt-4o")
+    tiered = prices.find("gemini", "pro")
+    assert known is not None
+    assert tiered is not None
+    assert (known.max_input_tokens, known.max_output_tokens) == (128_000, 4096)
+    costs = [
+        price.cost_nano_usd(Usage(prompt=prompt, completion=100))
+        for price in (tiered, tiered.for_service("flex"))
+        for prompt in (200_000, 200_100)
+    ]
+    # Output costs the same everywhere: where a tier or a service names no price, the plain one holds.
+    answer = 100 * 14_000
+    assert costs == [
+        200_000 * 7000 + answer, 200_100 * 20_000 + answer, 200_000 * 3000 + answer, 200_100 * 10_000 + answer
+    ]  # fmt: skip
+
+
+def test_what_is_remembered_of_unknown_names_is_bounded(prices: Prices) -> None:
+    for number in range(10_000):
+        assert prices.find("openai", f"unknown-{number}") is None
+    assert len(prices._known) < 5000
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_no_name_breaks_the_search(name: str) -> None:
+    Prices.load({}).find("openai", name)
+
+
+def test_the_packaged_prices_know_todays_models_and_say_where_they_are_from() -> None:
+    prices = Prices.load({})
+    assert prices.source.startswith("litellm 1.")
+    assert len(prices.date) == 10
+    price = prices.find("openai", "gpt-4o-mini-2024-07-18")
+    assert price is not None
+    assert (price.input, price.output, price.cached) == (150_000, 600_000, 75_000)
+    assert prices.find("gemini", "gemini-2.5-pro") is not None
+    embedding = prices.find("openai", "text-embedding-3-small")
+    assert embedding is not None
+    assert embedding.cost_nano_usd(Usage(prompt=1_000_000)) == 20_000_000
