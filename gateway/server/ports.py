@@ -12,6 +12,8 @@ from gateway.server.gate import Gate
 from gateway.server.hot_lane import HotLane
 
 _BACKLOG = 4096
+# uvloop accepts one connection a turn for each handle (0.23, seen 2026-11): with one, a burst of new streams queues.
+_HANDLES = 8
 _POLL_S = 0.05
 
 
@@ -88,7 +90,8 @@ class Ports:
         loop = asyncio.get_running_loop()
         self.port = sockets[0].getsockname()[1]
         for sock in sockets:
-            self._servers.append(await loop.create_server(make_lane, sock=sock, ssl=tls, backlog=_BACKLOG))
+            for handle in (sock, *(sock.dup() for _ in range(_HANDLES - 1))):
+                self._servers.append(await loop.create_server(make_lane, sock=handle, ssl=tls, backlog=_BACKLOG))
 
     async def stop(self) -> None:
         """Refuse new connections from now on."""

@@ -1,0 +1,30 @@
+"""What one run of the benchmark is asked to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Options of one run. `home` holds its servers' files and is deleted at the end; `say` prints progress.
+
+    `quick` shortens everything to a smoke run whose figures mean little. `self_check` puts nginx in the
+    gateway's place: its ratio to nginx must come out near 1, or the harness itself is wrong.
+    """
+
+    home: Path
+    contestants: tuple[str, ...]
+    say: Callable[[str], None]
+    quick: bool = False
+    self_check: bool = False
+
+    def choose(self, full: float, quick: float) -> float:
+        """`full`, or `quick` in a quick run."""
+        return quick if self.quick else full
+
+    def count(self, full: int, quick: int) -> int:
+        """As `choose`, for whole numbers."""
+        return quick if self.quick else full
