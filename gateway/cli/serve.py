@@ -25,7 +25,10 @@ from gateway.cli.supervisor import Patience, Supervisor
 from gateway.cli.worker_status import report_ready, worker_name
 from gateway.errors import GatewayError
 from gateway.metrics import Metrics
+from gateway.server.line_sink import LineSink
+from gateway.server.logs import is_terminal, set_up_logging
 from gateway.server.ports import PortTakenError, probe
+from gateway.server.redact import Redactor
 from gateway.services.keys.secret import ENV_SECRET, SecretError, Secrets
 from gateway.settings import Settings, SettingsError, load, resolve
 from gateway.store.embedded import EmbeddedStores, StoreAddresses
@@ -217,6 +220,9 @@ async def _supervise(options: Options, ground: Ground, host: str, port: int) -> 
     if options.config is not None:
         command += ["--config", str(options.config.absolute())]
     metrics = Metrics.open(ground.home / "run" / "metrics", "supervisor")
+    redact = Redactor([ground.master_key])
+    sink = LineSink(2, metrics.log_lines_dropped.child())
+    set_up_logging(sink, redact, level=settings.logging.level.upper(), readable=is_terminal(2))
     drain_s = settings.server.drain_grace_s + settings.server.drain_timeout_s
     supervisor = Supervisor(
         command,
@@ -230,6 +236,7 @@ async def _supervise(options: Options, ground: Ground, host: str, port: int) -> 
         return await supervisor.run()
     finally:
         metrics.close()
+        sink.flush()
 
 
 async def _serve_beside_others(options: Options, handed_down: str) -> int:

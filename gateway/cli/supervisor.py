@@ -53,8 +53,12 @@ class _Worker:
     reload_when_ready: bool = False
 
     def send(self, sent: signal.Signals) -> None:
+        if self.process.returncode is not None:
+            return
         try:
-            self.process.send_signal(sent)
+            # Not Process.send_signal: it polls first, and so takes the exit code of a process that has
+            # just ended away from asyncio's watcher, which then reports 255 (Python 3.11).
+            os.kill(self.process.pid, sent)
         except ProcessLookupError:
             return  # it has just ended
 

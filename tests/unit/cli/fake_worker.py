@@ -44,4 +44,4 @@ report_ready()
 if mode == "dies-at-once" and (directory / "events").read_text().count("start") > 1:
     sys.exit(1)
 while True:
-    time.sleep(600)
+    time.sleep(0.05)  # not longer: a signal that comes just before the call is handled after it
