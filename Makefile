@@ -33,9 +33,15 @@ bench: install
 
 docs: install
 	$(BIN)/python -m gateway.settings.docs docs/configuration.md
+	$(BIN)/python -m gateway.metrics.document docs/metrics.md
 
 schema: install
 	$(BIN)/python -m gateway.store.schema_dump schema.sql
 
 update-prices: install
 	$(BIN)/python -m gateway.services.prices.update
+
+# IMAGE_BUILDER builds DIR as TAG: docker by default.
+IMAGE ?= kubechat-gateway:dev
+dev-rebuild-api:
+	$(if $(IMAGE_BUILDER),$(IMAGE_BUILDER) . $(IMAGE),docker build --tag $(IMAGE) .)
