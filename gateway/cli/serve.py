@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -170,6 +171,7 @@ async def _work(ground: Ground, settings: Settings, host: str, port: int, *, ban
             loop.add_signal_handler(number, stop.ask)
         loop.add_signal_handler(signal.SIGHUP, lambda: worker.tasks.spawn(worker.reload(), name="reload"))
         worker.tasks.spawn(worker.watch_config(), name="watch the configuration")
+        _spare_the_collector()
         report_ready()
         if banner:
             print_banner(ground, settings, host, worker.ports.port)
@@ -180,6 +182,17 @@ async def _work(ground: Ground, settings: Settings, host: str, port: int, *, ban
         return 0 if draining.done() and draining.result() else 1
     finally:
         await worker.close()
+
+
+def _spare_the_collector() -> None:
+    """What was built at start stays for ever: the garbage collector need not look at it again and again.
+
+    Requests leave next to no cycles behind, so that young objects may be looked at less often as well; with
+    Python's own figures the collector takes 3 % of a busy worker.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(25_000, 20, 20)
 
 
 class _Stop:

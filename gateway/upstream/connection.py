@@ -280,7 +280,7 @@ class Connection(asyncio.Protocol):
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
-        if self._answer.reusable and self._sent and not self._early:
+        if self._answer.reusable and not self._early:
             self._fresh = True
             self._owner.release(self)
         else:
