@@ -16,12 +16,13 @@ import click
 import orjson
 from rich.console import Console
 
-from benchmarks import chart, conditions, contestants, latency, memory, profiling, report, streams, throughput
+from benchmarks import chart, conditions, contestants, latency, memory, profiling, report, start, streams, throughput
 from benchmarks.install import MissingTool
 from benchmarks.plan import Plan
 from benchmarks.processes import Failed
 
 SECTIONS: dict[str, Callable[[Plan], dict[str, Any]]] = {
+    "start": start.measure,
     "throughput": throughput.measure,
     "latency": latency.measure,
     "streams": streams.measure,

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.chart import LABELS
+from benchmarks.figures import median
 
 BEGIN = "<!-- figures:begin (written by python -m benchmarks --publish) -->"
 END = "<!-- figures:end -->"
@@ -54,6 +55,8 @@ def significant(value: float) -> str:
 def tables(results: dict[str, Any]) -> Iterable[tuple[str, list[str], list[list[str]]]]:
     """Title, header and rows of each section's table."""
     sections = results["sections"]
+    if "start" in sections:
+        yield _start(sections["start"])
     if "throughput" in sections:
         yield _throughput(sections["throughput"])
     if "latency" in sections:
@@ -62,6 +65,14 @@ def tables(results: dict[str, Any]) -> Iterable[tuple[str, list[str], list[list[
         yield _streams(sections["streams"])
     if "memory" in sections:
         yield _memory(sections["memory"])
+
+
+def _start(section: dict[str, Any]) -> tuple[str, list[str], list[list[str]]]:
+    rows = [
+        [label, f"{min(times):.2f}", f"{median(times):.2f}", f"{max(times):.2f}"]
+        for label, times in (("on a new home", section["first_s"]), ("later", section["later_s"]))
+    ]
+    return "Start", ["from the command to /readyz", "least s", "median s", "most s"], rows
 
 
 def _throughput(section: dict[str, Any]) -> tuple[str, list[str], list[list[str]]]:
