@@ -26,6 +26,17 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.gateway_first_key(key uuid) RETURNS uuid
+    LANGUAGE sql STABLE
+    AS $$
+    WITH RECURSIVE line AS (
+        SELECT k.id, k.rotated_from FROM public.api_keys AS k WHERE k.id = key
+        UNION ALL
+        SELECT k.id, k.rotated_from FROM public.api_keys AS k JOIN line ON k.id = line.rotated_from
+    )
+    SELECT id FROM line WHERE rotated_from IS NULL
+$$;
+
 CREATE FUNCTION public.usage_costs_ensure_partitions(months_ahead integer) RETURNS integer
     LANGUAGE plpgsql
     AS $$
@@ -198,6 +209,25 @@ CREATE TABLE public.cost_budgets (
     alert_thresholds jsonb,
     reset_day integer DEFAULT 1,
     created_at timestamp with time zone DEFAULT now()
+);
+
+CREATE TABLE public.gateway_objects (
+    id bigint NOT NULL,
+    kind text NOT NULL,
+    object_id text NOT NULL,
+    provider text NOT NULL,
+    team_id uuid,
+    key_id uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE public.gateway_objects ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.gateway_objects_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
 );
 
 CREATE TABLE public.gateway_secret (
@@ -470,6 +500,12 @@ ALTER TABLE ONLY public.conversation_contexts
 ALTER TABLE ONLY public.cost_budgets
     ADD CONSTRAINT cost_budgets_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.gateway_objects
+    ADD CONSTRAINT gateway_objects_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.gateway_objects
+    ADD CONSTRAINT gateway_objects_provider_kind_object_id_key UNIQUE (provider, kind, object_id);
+
 ALTER TABLE ONLY public.gateway_secret
     ADD CONSTRAINT gateway_secret_pkey PRIMARY KEY (fingerprint);
 
@@ -533,6 +569,12 @@ CREATE INDEX conversation_contexts_session_id_idx ON public.conversation_context
 
 CREATE INDEX conversation_contexts_user_id_idx ON public.conversation_contexts USING btree (user_id);
 
+CREATE INDEX gateway_objects_key ON public.gateway_objects USING btree (key_id, kind, id) WHERE (team_id IS NULL);
+
+CREATE INDEX gateway_objects_object ON public.gateway_objects USING btree (kind, object_id);
+
+CREATE INDEX gateway_objects_team ON public.gateway_objects USING btree (team_id, kind, id) WHERE (team_id IS NOT NULL);
+
 CREATE INDEX llm_models_provider_id_idx ON public.llm_models USING btree (provider_id);
 
 CREATE INDEX model_performance_history_model_id_timestamp_idx ON public.model_performance_history USING btree (model_id, "timestamp");
@@ -587,6 +629,12 @@ ALTER TABLE ONLY public.context_relationships
 
 ALTER TABLE ONLY public.conversation_contexts
     ADD CONSTRAINT conversation_contexts_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id);
+
+ALTER TABLE ONLY public.gateway_objects
+    ADD CONSTRAINT gateway_objects_key_id_fkey FOREIGN KEY (key_id) REFERENCES public.api_keys(id);
+
+ALTER TABLE ONLY public.gateway_objects
+    ADD CONSTRAINT gateway_objects_team_id_fkey FOREIGN KEY (team_id) REFERENCES public.teams(id);
 
 ALTER TABLE ONLY public.llm_models
     ADD CONSTRAINT llm_models_provider_id_fkey FOREIGN KEY (provider_id) REFERENCES public.llm_providers(id);

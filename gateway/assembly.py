@@ -31,17 +31,20 @@ from gateway.server.admin.keys import KeyHandlers
 from gateway.server.admin.request import Route
 from gateway.server.admin.state import StatePages
 from gateway.server.app import make_app, open_lanes
+from gateway.server.body_log import BodyLog
 from gateway.server.gate import Gate, GateLimits
 from gateway.server.gauges import keep_fresh, show_gauges
 from gateway.server.line_sink import LineSink
 from gateway.server.logs import is_terminal, set_up_logging
 from gateway.server.openai.models import ModelList
+from gateway.server.openai.passthrough_routes import passthrough_routes
 from gateway.server.openapi import openapi_document
 from gateway.server.ports import Ports, bind, server_tls
 from gateway.server.recorder import Recorder
 from gateway.server.redact import Redactor
 from gateway.server.request_log import RequestLog
 from gateway.server.status_pages import StatusPages
+from gateway.server.telemetry import Telemetry
 from gateway.services.keys.secret import Secrets
 from gateway.services.keys.service import Keys, KeysOptions
 from gateway.services.ledger.service import Ledger, LedgerOptions
@@ -128,6 +131,7 @@ class Worker:
         )
         self._started = int(time.time())
         self._valkey: Valkey | None = None
+        self._telemetry: Telemetry | None = None
         self._runners: list[web.AppRunner] = []
         self.reload_state: dict[str, Any] = {"result": "ok", "error": None, "needs_restart": []}
 
@@ -158,7 +162,8 @@ class Worker:
         await self.keys.register.check_secret()
         await postgres.listen(_CHANGES, self.keys.on_change)
         self._ledger = await Ledger.open(ground.home / "journal", postgres, _ledger_options(settings))
-        self.recorder = Recorder(self.metrics, self._request_log)
+        self._telemetry = _telemetry(settings, self.metrics)
+        self.recorder = Recorder(self.metrics, self._request_log, self._telemetry)
         self._authenticate = Authenticate(self.keys, self.metrics)
         self.routing = Routing(Routes({}, (), lambda provider, model: None, ()), random.Random())
         self._meter = Meter(self._ledger, Prices.load({}), self.metrics)
@@ -195,6 +200,7 @@ class Worker:
         self.gate.pipeline = self._pipeline(settings, meter=self._meter if metered else None)
         self.gate.limits = _gate_limits(settings)
         self._request_log.set_sample(settings.logging.requests.sample)
+        self.recorder.bodies = BodyLog(settings.logging.bodies)
         self.settings = settings
         self.metrics.config_loaded_timestamp.child().set(time.time())
 
@@ -221,6 +227,7 @@ class Worker:
             RetryCounts(self.metrics),
             random.Random(),
         )
+        self.dispatch = dispatch
         return Pipeline([made[name] for name in ORDER if name in made], dispatch)
 
     async def serve(self, host: str, port: int) -> None:
@@ -231,6 +238,17 @@ class Worker:
         public = [
             *routes.pipeline_routes(self.gate),
             *routes.client_routes(models),
+            *passthrough_routes(
+                self.gate,
+                self._authenticate,
+                self.routing,
+                self._postgres,
+                self.tasks,
+                accounts=lambda: self.accounts,
+                dispatch=lambda: self.dispatch,
+                settings=lambda: self.settings,
+                home=self.ground.home,
+            ),
             *routes.status_routes(pages),
         ]
         private = [
@@ -343,6 +361,8 @@ class Worker:
         if hasattr(self, "_ledger"):
             await self._ledger.close()
         await self.tasks.drain(0.0)
+        if self._telemetry is not None:
+            await asyncio.to_thread(self._telemetry.stop)
         if self._valkey is not None:
             await self._valkey.close()
         if hasattr(self, "_postgres"):
@@ -369,6 +389,13 @@ class RetryCounts:
     def budget_exhausted(self) -> None:
         """A retry was not made."""
         self._metrics.retry_budget_exhausted.child().inc()
+
+
+def _telemetry(settings: Settings, metrics: Metrics) -> Telemetry | None:
+    wanted = settings.telemetry
+    if not wanted.enabled:
+        return None
+    return Telemetry.start(wanted.service_name, wanted.endpoint, wanted.sample, metrics.spans_dropped.child())
 
 
 def _keys_options(settings: Settings) -> KeysOptions:

@@ -26,11 +26,13 @@ class Call:
     `started_us` the wall clock in microseconds since 1970; `headers` have names in lower case. `forwarded` are
     the header lines that go to the upstream. Set by the stages: `key`, then what the body says (`document`,
     `asked_model`, `stream`), `targets` and the fallbacks, `cost_nano_usd`. Set by dispatch:
-    `outcomes` (one an attempt), `broken` (what ended a stream that had begun), `first_token_at`.
+    `outcomes` (one an attempt), `broken` (what ended a stream that had begun), `first_token_at`. Set by the
+    recorder: whom to tell of the first token, and `trace` and `begin_span` where the request is traced.
     """
 
     __slots__ = (
         "asked_model",
+        "begin_span",
         "body",
         "broken",
         "chunk_watcher",
@@ -45,6 +47,7 @@ class Call:
         "forwarded",
         "headers",
         "key",
+        "on_first_token",
         "outcomes",
         "policy_fallbacks",
         "received_at",
@@ -53,6 +56,7 @@ class Call:
         "status",
         "stream",
         "targets",
+        "trace",
     )
 
     def __init__(self, endpoint: Endpoint, headers: Mapping[bytes, bytes], body: bytes, client_ip: str) -> None:
@@ -77,6 +81,9 @@ class Call:
         self.broken: GatewayError | None = None
         self.error: GatewayError | None = None
         self.chunk_watcher: Callable[[bytes], None] | None = None
+        self.begin_span: Callable[[Outcome], bytes] | None = None
+        self.on_first_token: Callable[[], None] | None = None
+        self.trace: object = None
         self.cost_nano_usd = -1
         self.first_token_at = 0.0
         self.status = 0
@@ -86,12 +93,19 @@ class Call:
         self.first_token_at = time.perf_counter()
         outcome.first_byte_s = self.first_token_at - outcome.started_at
         self.status = 200
+        if self.on_first_token is not None:
+            self.on_first_token()
         headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
-        self.add_headers(headers)
+        self._add_names(headers)  # not the cost: it is not known yet
         return headers
 
     def add_headers(self, headers: Headers) -> None:
-        """What the gateway says of itself on every answer of the pipeline."""
+        """What the gateway says of itself on every whole answer of the pipeline."""
+        self._add_names(headers)
+        if self.cost_nano_usd >= 0:
+            headers.append((b"x-gateway-cost-usd", render_usd(self.cost_nano_usd)))
+
+    def _add_names(self, headers: Headers) -> None:
         outcomes = self.outcomes
         own = self.request_id.encode()
         headers.append((b"x-request-id", self.client_request_id or own))
@@ -102,8 +116,6 @@ class Call:
             headers.append((b"x-gateway-model", target.model_header))
             headers.append((b"x-gateway-provider", target.provider_header))
             headers.append((b"x-gateway-attempts", b"%d" % len(outcomes)))
-        if self.cost_nano_usd >= 0:
-            headers.append((b"x-gateway-cost-usd", render_usd(self.cost_nano_usd)))
 
 
 def render_usd(nano_usd: int) -> bytes:

@@ -28,27 +28,29 @@ class Pipeline:
         self._dispatch = dispatch
         self._turns: list[tuple[_Begin | None, _End | None, Stage]] = [
             (
-                stage.on_request if overrides(stage, "on_request") else None,
+                _begin_of(stage) if overrides(stage, "on_request") else None,
                 stage.on_end if overrides(stage, "on_end") else None,
                 stage,
             )
             for stage in stages
             if overrides(stage, "on_request") or overrides(stage, "on_end")
         ]
-        self._watchers = [stage.on_chunk for stage in stages if overrides(stage, "on_chunk")]
+        self._has_ends = any(end is not None for _, end, _ in self._turns)
+        self._watchers = [(stage.on_chunk, stage) for stage in stages if overrides(stage, "on_chunk")]
 
     async def run(self, call: Call, sink: Sink) -> Reply | None:
         """The answer to `call`: a reply, or None where it was streamed into `sink`. Errors become replies."""
         begun = 0
         reply: Reply | None = None
-        if self._watchers and call.stream:
-            call.chunk_watcher = lambda data: self._watch(call, data)
+        if self._watchers:
+            self._attach_watchers(call)
         try:
-            for begin, _, stage in self._turns:
+            for begin, _, _ in self._turns:
                 begun += 1
                 if begin is not None:
-                    reply = await self._begin(begin, stage, call)
-                    if reply is not None:
+                    reply = await begin(call)
+                    if reply is not None:  # headers are added to it: not to a stage's own
+                        reply = Reply(reply.status, reply.body, list(reply.headers))
                         break
             if reply is None:
                 reply = await self._dispatch.run(call, sink)
@@ -67,36 +69,67 @@ class Pipeline:
                 call.status = reply.status
             elif call.error is not None and not call.status:
                 call.status = call.error.status
-            await self._end(call, begun)
+            if self._has_ends:
+                await self._end(call, begun)
         if reply is None and call.error is not None and call.broken is None:
             reply = render_error(call, call.error)
         elif reply is not None:
             call.add_headers(reply.headers)
         return reply
 
-    async def _begin(self, begin: _Begin, stage: Stage, call: Call) -> Reply | None:
-        if not stage.optional:
-            return await begin(call)
-        try:
-            return await begin(call)
-        except GatewayError:
-            raise
-        except Exception:
-            _log.exception("optional stage %s failed and is passed over", stage.name)
-            return None
-
     async def _end(self, call: Call, begun: int) -> None:
         """Close the stages whose turn had begun, last first; one that breaks does not keep the others from it."""
+        cancelled: asyncio.CancelledError | None = None
         for _, end, stage in reversed(self._turns[:begun]):
             if end is not None:
                 try:
                     await end(call)
+                except asyncio.CancelledError as error:
+                    cancelled = error
                 except Exception:
                     _log.exception("stage %s failed to close its account of %s", stage.name, call.request_id)
+        if cancelled is not None:
+            raise cancelled
+
+    def _attach_watchers(self, call: Call) -> None:
+        outer = call.chunk_watcher  # whoever watches the call as a whole
+
+        def watch(data: bytes) -> None:
+            self._watch(call, data)
+            if outer is not None:
+                outer(data)
+
+        call.chunk_watcher = watch
 
     def _watch(self, call: Call, data: bytes) -> None:
-        for look in self._watchers:
-            look(call, data)
+        for look, stage in self._watchers:
+            try:
+                look(call, data)
+            except Exception as error:
+                if isinstance(error, GatewayError) and (not stage.optional or error.status < 500):
+                    raise
+                _log.exception("stage %s failed to look at a chunk of %s", stage.name, call.request_id)
+                if not stage.optional:
+                    raise GatewayError("internal_error", "The gateway failed to handle this request.") from error
+
+
+def _begin_of(stage: Stage) -> _Begin:
+    return _failing_open(stage) if stage.optional else stage.on_request
+
+
+def _failing_open(stage: Stage) -> _Begin:
+    """The turn of an optional stage: one that breaks is passed over."""
+
+    async def begin(call: Call) -> Reply | None:
+        try:
+            return await stage.on_request(call)
+        except Exception as error:
+            if isinstance(error, GatewayError) and error.status < 500:
+                raise
+            _log.exception("optional stage %s failed and is passed over", stage.name)
+            return None
+
+    return begin
 
 
 def render_error(call: Call, error: GatewayError) -> Reply:

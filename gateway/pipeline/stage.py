@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspect import iscoroutinefunction
+
 from gateway.pipeline.call import Call, Reply
 
 
@@ -10,8 +12,10 @@ class Stage:
 
     `on_request` runs in list order: return a Reply to answer now, raise a GatewayError to refuse.
     `on_end` runs in reverse order, exactly once for every stage whose turn began, after the answer, a
-    failure or a disconnect. `name` is the stage's name in the configuration; `switchable` stages can be
-    turned off there; an `optional` stage that breaks is passed over, any other refuses the request.
+    failure or a disconnect. `on_chunk` sees what is about to go to the client of a stream; a GatewayError from
+    it ends the stream. `name` is the stage's name in the configuration; `switchable` stages can be
+    turned off there; an `optional` stage that breaks is passed over, any other refuses the request. Breaks
+    means any exception but a GatewayError with a status below 500, which is a refusal from either.
     """
 
     name = ""
@@ -32,12 +36,16 @@ HOOKS = frozenset(name for name in vars(Stage) if name.startswith("on_"))
 
 
 def check_stage(stage: Stage) -> None:
-    """Refuse a stage with a hook that nobody would call. Raises TypeError naming it."""
+    """Refuse a stage with a hook that nobody would call, or not as it is written. Raises TypeError naming it."""
     for name in dir(type(stage)):
         if name.startswith("on_") and name not in HOOKS:
             raise TypeError(
                 f"stage {type(stage).__name__} has an unknown hook {name}; known: {', '.join(sorted(HOOKS))}"
             )
+    for name in HOOKS:
+        if iscoroutinefunction(getattr(stage, name)) is not iscoroutinefunction(getattr(Stage, name)):
+            kind = "a coroutine" if iscoroutinefunction(getattr(Stage, name)) else "a plain function"
+            raise TypeError(f"{name} of stage {type(stage).__name__} must be {kind}")
     if not stage.name:
         raise TypeError(f"stage {type(stage).__name__} has no name")
 

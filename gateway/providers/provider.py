@@ -13,8 +13,8 @@ class Bearer:
     env: str
 
     def headers(self, secret: str) -> dict[str, str]:
-        """The headers that carry `secret`."""
-        return {"authorization": f"Bearer {secret}"}
+        """The headers that carry `secret`; none for an empty one (`api_key: none`)."""
+        return {"authorization": f"Bearer {secret}"} if secret else {}
 
 
 @dataclass(frozen=True, slots=True)

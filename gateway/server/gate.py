@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING
@@ -13,13 +13,15 @@ from gateway.pipeline.call import Call, Reply
 from gateway.pipeline.pipeline import Pipeline
 from gateway.server.recorder import Recorder
 from gateway.upstream.job import Sink
-from gateway.wire.openai import ENDPOINTS, Endpoint
 
 if TYPE_CHECKING:
     from gateway.server.hot_lane import HotLane
-    from gateway.server.slow_lane import SlowLane
+
+_log = logging.getLogger("gateway.server")
 
 _SWEEP_S = 0.5
+# So many connections over the limit are told why they are refused.
+_MAX_REFUSED = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,7 @@ class Gate:
         self.recorder = recorder
         self.limits = limits
         self.loop = asyncio.get_running_loop()
-        self.hot: Mapping[bytes, Endpoint] = {b"POST %b HTTP/1.1" % e.path.encode(): e for e in ENDPOINTS}
         self.connections: set[HotLane] = set()
-        self.make_slow_lane: Callable[[HotLane], SlowLane] | None = None
         self.in_flight = 0
         self.draining = False
         self.date = b""
@@ -58,24 +58,40 @@ class Gate:
         """Run one call to its end, counted and recorded."""
         self.in_flight += 1
         self.recorder.begun(call)
+        reply: Reply | None = None
         try:
-            return await self.pipeline.run(call, sink)
+            reply = await self.pipeline.run(call, sink)
+            return reply
         finally:
             self.in_flight -= 1
-            self.recorder.finished(call)
+            self.recorder.finished(call, reply)
 
     @property
     def full(self) -> bool:
         """Are there as many connections as are allowed?"""
         return len(self.connections) >= self.limits.max_connections
 
+    @property
+    def overrun(self) -> bool:
+        """Are there so many that even those to be refused have to go at once?"""
+        return len(self.connections) > self.limits.max_connections + _MAX_REFUSED
+
+    @property
+    def busy(self) -> bool:
+        """Is a request under way on any connection?"""
+        return any(connection.is_busy for connection in self.connections)
+
     def _sweep(self) -> None:
         """Close what has passed its time limit, and keep the Date header current. One timer for all connections."""
+        self._sweeping = self.loop.call_later(_SWEEP_S, self._sweep)
         self.date = formatdate(time.time(), usegmt=True).encode()
         now = self.loop.time()
         for connection in tuple(self.connections):
-            connection.check_time(now)
-        self._sweeping = self.loop.call_later(_SWEEP_S, self._sweep)
+            try:
+                connection.check_time(now)
+            except Exception:  # one connection's trouble must not end the time limits of all
+                _log.exception("a connection's time limits could not be checked")
+                connection.close()
 
     def close(self) -> None:
         """End the sweep and close every connection at once."""

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import time
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from gateway.errors import GatewayError
 from gateway.metrics import Counter, Histogram, Metrics
-from gateway.pipeline.call import Call
+from gateway.pipeline.call import Call, Reply
+from gateway.server.body_log import BodyLog
 from gateway.server.finished import Attempt, FinishedRequest
 from gateway.server.request_log import RequestLog
+from gateway.server.telemetry import Telemetry
+from gateway.server.trace_context import Trace
 from gateway.upstream.job import Outcome
 from gateway.upstream.target import Target
 from gateway.wire.openai import ENDPOINTS
+
+# Set on an aiohttp request that is told of by `finished`.
+Recorded: web.RequestKey[bool] = web.RequestKey("recorded", bool)
 
 _LABEL_CACHE = 4096
 _PIPELINE_PATHS = frozenset(endpoint.path for endpoint in ENDPOINTS)
@@ -22,9 +29,11 @@ _PIPELINE_PATHS = frozenset(endpoint.path for endpoint in ENDPOINTS)
 class Recorder:
     """One per worker. `lane` children and the like are looked up once; per call it is additions and one line."""
 
-    def __init__(self, metrics: Metrics, log: RequestLog) -> None:
+    def __init__(self, metrics: Metrics, log: RequestLog, telemetry: Telemetry | None = None) -> None:
         self._metrics = metrics
         self._log = log
+        self._telemetry = telemetry
+        self.bodies = BodyLog("none")
         self._in_flight = metrics.requests_in_flight.child()
         self._streams = metrics.streams_open.child()
         self._gone = metrics.client_disconnects.child()
@@ -34,6 +43,26 @@ class Recorder:
     def begun(self, call: Call) -> None:
         """A call has come in."""
         self._in_flight.inc()
+        call.on_first_token = self._streams.inc
+        if self._telemetry is not None:
+            self._begin_trace(call, self._telemetry)
+        if self.bodies.enabled:
+            self.bodies.begin(call)
+
+    def _begin_trace(self, call: Call, telemetry: Telemetry) -> None:
+        """Continue the client's trace or begin one; every attempt takes a span of it along."""
+        headers = call.headers
+        call.trace = trace = telemetry.begin(headers.get(b"traceparent"), headers.get(b"tracestate"))
+        lines = call.forwarded.splitlines(keepends=True)
+        kept = b"".join(line for line in lines if not line.startswith((b"traceparent", b"tracestate")))
+        if trace.state:
+            kept += b"tracestate: %b\r\n" % trace.state
+
+        def begin_span(outcome: Outcome) -> bytes:
+            outcome.span_id, parent = telemetry.outgoing(trace)
+            return b"%btraceparent: %b\r\n" % (kept, parent)
+
+        call.begin_span = begin_span
 
     def refused(self, error: GatewayError, client_ip: str) -> None:
         """A request was refused before it was one."""
@@ -42,6 +71,8 @@ class Recorder:
 
     def answered(self, request: web.Request, status: int, error: GatewayError | None) -> None:
         """aiohttp answered a request; those of the pipeline are told of by `finished`."""
+        if request.get(Recorded):
+            return
         resource = request.match_info.route.resource
         endpoint = resource.canonical if resource is not None else "unknown"
         if endpoint in _PIPELINE_PATHS and error is None:
@@ -50,9 +81,13 @@ class Recorder:
         if error is not None:
             self._metrics.failures.child(error.code, endpoint).inc()
 
-    def finished(self, call: Call) -> None:
+    def finished(self, call: Call, reply: Reply | None = None) -> None:
         """A call is over, however it ended."""
         self._in_flight.dec()
+        if call.first_token_at:
+            self._streams.dec()
+        if self.bodies.enabled:
+            self.bodies.end(call, reply)
         total_s = time.perf_counter() - call.received_at
         upstream_s = 0.0
         outcomes = call.outcomes
@@ -61,7 +96,12 @@ class Recorder:
             self._count_attempt(outcome)
         target = outcomes[-1].target if outcomes else None
         self._count(call, target, total_s, upstream_s)
-        self._log.write(_record(call, target, total_s, upstream_s))
+        telemetry = self._telemetry
+        tell_all = telemetry is not None or len(outcomes) > 1 or call.error is not None
+        record = _record(call, target, total_s, upstream_s, _story(call) if tell_all else [])
+        self._log.write(record)
+        if telemetry is not None:
+            telemetry.request_finished(record)
 
     def _count(self, call: Call, target: Target | None, total_s: float, upstream_s: float) -> None:
         endpoint = call.endpoint.name
@@ -101,7 +141,9 @@ class Recorder:
         children[1].observe(outcome.duration_s)
 
 
-def _record(call: Call, target: Target | None, total_s: float, upstream_s: float) -> FinishedRequest:
+def _record(
+    call: Call, target: Target | None, total_s: float, upstream_s: float, story: list[Attempt]
+) -> FinishedRequest:
     outcomes = call.outcomes
     usage = outcomes[-1].usage if outcomes else None
     client_id = call.client_request_id
@@ -117,7 +159,7 @@ def _record(call: Call, target: Target | None, total_s: float, upstream_s: float
         target=target.model if target is not None else None,
         code=call.error.code if call.error is not None else None,
         attempts=len(outcomes),
-        attempts_log=_story(call) if len(outcomes) > 1 else [],
+        attempts_log=story,
         stream=call.stream,
         prompt_tokens=usage.prompt if usage is not None else 0,
         completion_tokens=usage.completion if usage is not None else 0,
@@ -128,6 +170,7 @@ def _record(call: Call, target: Target | None, total_s: float, upstream_s: float
         ttft_ms=(call.first_token_at - call.received_at) * 1000 if call.first_token_at else None,
         key_id=call.key.id if call.key is not None else None,
         client_ip=call.client_ip,
+        trace=call.trace if isinstance(call.trace, Trace) else None,
     )
 
 
@@ -142,6 +185,10 @@ def _story(call: Call) -> list[Attempt]:
             duration_ms=outcome.duration_s * 1000,
             model=outcome.target.model,
             status=outcome.status,
+            gen_ai_provider=outcome.target.account.type,
+            server_address=urlsplit(outcome.target.account.base_url).hostname,
+            server_port=urlsplit(outcome.target.account.base_url).port,
+            span_id=outcome.span_id,
         )
         for outcome in call.outcomes
     ]

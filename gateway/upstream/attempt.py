@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from gateway.errors import GatewayError
 from gateway.upstream.connection import Connection
@@ -70,18 +71,26 @@ class WholeAnswer:
         return b""
 
 
+class StreamOwner(Protocol):
+    """Who is told of a stream's first event and of its end."""
+
+    def stream_began(self) -> None:
+        """The first event is about to go to the client: from now on nothing can be tried again."""
+
+    def stream_ended(self, answer: StreamAnswer, error: GatewayError | None) -> None:
+        """A stream that had begun is over. Called once, before its last bytes leave."""
+
+
 class StreamAnswer(WholeAnswer):
     """Writes a stream on to the client from its first event on; until then it can still be given up unseen.
 
-    `settle` is called once, with the failure's code or "ok", before the stream's last bytes leave. An answer
-    that is no stream (an error, say) is collected as by WholeAnswer.
+    An answer that is no stream (an error, say) is collected as by WholeAnswer.
     """
 
     __slots__ = (
-        "_held",
         "_is_stream",
         "_look",
-        "_settle",
+        "_owner",
         "connection",
         "finished",
         "job",
@@ -100,7 +109,7 @@ class StreamAnswer(WholeAnswer):
         outcome: Outcome,
         tap: StreamTap,
         connection: Connection,
-        settle: Callable[[StreamAnswer, GatewayError | None], None],
+        owner: StreamOwner,
     ) -> None:
         super().__init__(loop)
         self.job = job
@@ -108,17 +117,20 @@ class StreamAnswer(WholeAnswer):
         self.outcome = outcome
         self.tap = tap
         self.connection = connection
-        self._settle = settle
+        self._owner = owner
         self._look: Callable[[bytes], None] | None = job.chunk_watcher
         self._is_stream = False
-        self._held = b""
         self.started = False
         self.finished = False
 
     def on_head(self, status: int, headers: Headers) -> None:
-        """Is it a stream?"""
+        """Is it a stream? One that was compressed although nobody asked for it is none."""
         super().on_head(status, headers)
-        self._is_stream = status == 200 and self.header(b"content-type").lower().startswith(b"text/event-stream")
+        self._is_stream = (
+            status == 200
+            and self.header(b"content-type").lower().startswith(b"text/event-stream")
+            and self.header(b"content-encoding").lower() in (b"", b"identity")
+        )
 
     def on_body(self, data: bytes) -> None:
         """Write on what is complete, at once."""
@@ -127,49 +139,59 @@ class StreamAnswer(WholeAnswer):
             return
         if self.finished:
             return
-        try:
-            data = self.tap.feed(data)
-        except GatewayError as error:
+        tap = self.tap
+        data = tap.feed(data)
+        error = tap.error
+        if data and (error is None or self.started):
+            try:
+                self._write_on(data)
+            except GatewayError as refusal:  # a stage that looks at what leaves has seen enough
+                error = refusal
+        if error is not None:
             self.ended = True
             self.connection.abort()
             self._fail(error)
-            return
-        if data:
-            if not self.started and not self._start(data):
-                return
-            self.sink.write(data)
-            if self._look is not None:
-                self._look(data)
-        if self.tap.done:
+        elif tap.done:
             self._finish()
 
-    def _start(self, data: bytes) -> bool:
-        """Commit to this upstream, unless all it sent yet are comments that keep the connection alive."""
-        if data.startswith(b":") and b"data:" not in data:
-            self._held += data
-            return False
+    def _write_on(self, data: bytes) -> None:
+        if not self.started:
+            self._start()
+        if self._look is not None:
+            self._look(data)
+        self.sink.write(data)
+
+    def _start(self) -> None:
+        """Commit to this upstream."""
+        head = self.job.begin_stream(self.outcome)
+        if not self.ended:
+            self.sink.attach(self.connection)
+        self.sink.start(200, head)
         self.started = True
-        self.sink.attach(self.connection)
-        self.sink.start(200, self.job.begin_stream(self.outcome))
-        if self._held:
-            self.sink.write(self._held)
-        return True
+        self._owner.stream_began()
 
     def _finish(self) -> None:
-        self.finished = True
+        """`[DONE]` has come: close the account, then pass it on."""
         if not self.started:  # a stream without a single event: legal, and empty
-            self._start(b"")
-        self._settle(self, None)
+            self._start()
+        self.finished = True
+        self._owner.stream_ended(self, None)
         self.sink.attach(None)
         self.sink.write(sse.DONE)
         self.sink.end()
+        if not self.ended:
+            self.connection.resume_reading()  # what is left is the end of the body, whatever the client takes
         self._wake()
 
     def on_end(self) -> None:
         """The upstream's answer ended: well, if its `[DONE]` has come."""
         self.ended = True
         if self._is_stream and not self.finished:
-            self._fail(GatewayError("upstream_truncated", "The provider ended its stream without [DONE]."))
+            self.tap.finish()
+            if self.tap.done:
+                self._finish()
+            else:
+                self._fail(GatewayError("upstream_truncated", "The provider ended its stream before it was complete."))
         else:
             self._wake()
 
@@ -184,7 +206,7 @@ class StreamAnswer(WholeAnswer):
         self.error = error
         if self.started:
             self.job.broken = error
-            self._settle(self, error)
+            self._owner.stream_ended(self, error)
             self.sink.attach(None)
             self.sink.write(error_event(error, self.job.request_id))
             self.sink.end()
@@ -194,6 +216,12 @@ class StreamAnswer(WholeAnswer):
         """After `[DONE]` the upstream has a second to end its answer; its connection is then fit for another."""
         if not self.ended:
             loop.call_later(_AFTER_DONE_S, self._abandon)
+
+    def give_up(self) -> None:
+        """The client has gone: nothing more is written, and the upstream is told at once."""
+        self.finished = True
+        self.sink.attach(None)
+        self._abandon()
 
     def _abandon(self) -> None:
         if not self.ended:

@@ -93,8 +93,9 @@ class DemoConnection(Connection):
 def _text_of(content: Any) -> str:
     if isinstance(content, str):
         return content
-    if isinstance(content, list):
-        return " ".join(_text_of(part.get("text") if isinstance(part, dict) else part) for part in content)
+    if isinstance(content, list):  # parts, or several prompts: no deeper, whatever a client nests
+        parts = (part.get("text") if isinstance(part, dict) else part for part in content)
+        return " ".join(part for part in parts if isinstance(part, str))
     return ""
 
 
@@ -118,13 +119,21 @@ def _words(document: dict[str, Any]) -> tuple[list[str], str]:
 
 
 def _identity(document: dict[str, Any], kind: str) -> dict[str, Any]:
-    digest = hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    digest = hashlib.sha256(_canonical(document)).hexdigest()
     return {"id": f"{kind}-demo-{digest[:24]}", "created": int(time.time()), "model": document["model"]}
+
+
+def _canonical(value: Any) -> bytes:
+    """`value` as JSON with sorted keys; all that nests too deeply to be written (orjson stops at 254) is the same."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        return b"deep"
 
 
 def _usage(document: dict[str, Any], completion: int) -> dict[str, int]:
     source = document.get("messages") or document.get("prompt") or document.get("input")
-    prompt = max(1, len(orjson.dumps(source).split()))
+    prompt = max(1, len(_canonical(source).split()))
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
@@ -182,7 +191,7 @@ def _embeddings(document: dict[str, Any]) -> dict[str, Any]:
         "object": "list",
         "model": document["model"],
         "data": [
-            {"object": "embedding", "index": index, "embedding": _vector(orjson.dumps(text), size, as_base64=as_base64)}
+            {"object": "embedding", "index": index, "embedding": _vector(_canonical(text), size, as_base64=as_base64)}
             for index, text in enumerate(texts)
         ],
         "usage": {"prompt_tokens": (tokens := _usage(document, 0)["prompt_tokens"]), "total_tokens": tokens},

@@ -1,6 +1,8 @@
 """A circuit breaker per target, fed by the calls themselves: no probe is ever sent, so none is ever billed.
 
-Closed, it counts. Open, it refuses until `open_s` have passed. Half-open, one live request decides.
+Closed, it counts. Open, it refuses until `open_s` have passed. Half-open, one live request decides. Every
+change of state begins a new generation; the result of a request let through in an older one says nothing
+about the present state and is ignored, so a late failure cannot end a probe, nor a late success the pause.
 """
 
 from __future__ import annotations
@@ -12,6 +14,9 @@ CLOSED, HALF_OPEN, OPEN = 0, 1, 2
 STATE_NAMES = ("closed", "half_open", "open")
 
 _BUCKETS = 10
+
+# What `allow` gives: the generation that a request belongs to, and 0 where it may not go.
+Ticket = int
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +31,17 @@ class BreakerOptions:
 
 
 class Breaker:
-    """One target's breaker. `allow` before a request, then exactly one of `succeed`, `fail`, `forget`."""
+    """One target's breaker. `allow` before a request, then exactly one of `succeed`, `fail`, `forget` with its ticket.
+
+    Without a ticket the request counts as one of the present generation.
+    """
 
     __slots__ = (
         "_bucket_s",
         "_buckets",
         "_clock",
         "_consecutive",
+        "_generation",
         "_options",
         "_probing",
         "_slot",
@@ -47,20 +56,21 @@ class Breaker:
         self._buckets = [[0, 0] for _ in range(_BUCKETS)]  # requests, failures
         self._slot = 0
         self._consecutive = 0
+        self._generation: Ticket = 1
         self._probing = False
         self.opened_at = 0.0
         self.state = CLOSED
 
-    def allow(self) -> bool:
-        """May a request go to this target now? A True while half-open takes the one place there is."""
+    def allow(self) -> Ticket:
+        """May a request go to this target now? While half-open a ticket takes the one place there is; 0 means no."""
         if self.state == CLOSED:
-            return True
+            return self._generation
         if self.state == OPEN and self._clock() - self.opened_at >= self._options.open_s:
-            self.state = HALF_OPEN
+            self._change(HALF_OPEN)
         if self.state == HALF_OPEN and not self._probing:
             self._probing = True
-            return True
-        return False
+            return self._generation
+        return 0
 
     def retry_in_s(self) -> float:
         """Seconds until an open breaker lets its next request through; 0 if it would now."""
@@ -68,56 +78,72 @@ class Breaker:
             return 0.0
         return max(0.0, self._options.open_s - (self._clock() - self.opened_at))
 
-    def succeed(self) -> None:
+    def refuses(self) -> bool:
+        """Would `allow` say no? Takes no place."""
+        return self.retry_in_s() > 0.0 or (self.state == HALF_OPEN and self._probing)
+
+    def answering(self, ticket: Ticket) -> Ticket:
+        """A stream's first event is there: proof enough for a probe, which may then go on for minutes.
+
+        Returns the ticket to end with.
+        """
+        if self.state == HALF_OPEN and ticket == self._generation:
+            self._change(CLOSED)
+            return self._generation
+        return ticket
+
+    def succeed(self, ticket: Ticket | None = None) -> None:
         """The target answered; what it answered may still be the client's fault."""
-        self._consecutive = 0
+        if ticket is not None and ticket != self._generation:
+            return
         if self.state == CLOSED:
+            self._consecutive = 0
             self._count(0)
         else:
-            self._close()
+            self._change(CLOSED)
 
-    def fail(self) -> None:
+    def fail(self, ticket: Ticket | None = None) -> None:
         """The target did not do its work."""
+        if ticket is not None and ticket != self._generation:
+            return
         if self.state != CLOSED:
             self._open()
             return
         self._consecutive += 1
         self._count(1)
         options = self._options
-        if self._consecutive >= options.consecutive_failures:
-            self._open()
-            return
         requests = sum(bucket[0] for bucket in self._buckets)
         failures = sum(bucket[1] for bucket in self._buckets)
-        if requests >= options.min_requests and failures >= options.error_rate * requests:
+        if self._consecutive >= options.consecutive_failures or (
+            requests >= options.min_requests and failures >= options.error_rate * requests
+        ):
             self._open()
 
-    def forget(self) -> None:
+    def forget(self, ticket: Ticket | None = None) -> None:
         """The request says nothing about the target: the client left, or it was never sent."""
-        self._probing = False
+        if ticket is None or ticket == self._generation:
+            self._probing = False
 
     def _count(self, failed: int) -> None:
         slot = int(self._clock() / self._bucket_s)
         if slot != self._slot:
-            for passed in range(self._slot + 1, min(slot, self._slot + _BUCKETS) + 1):
+            for passed in range(max(self._slot + 1, slot - _BUCKETS + 1), slot + 1):
                 bucket = self._buckets[passed % _BUCKETS]
                 bucket[0] = bucket[1] = 0
-            if slot - self._slot > _BUCKETS:
-                for bucket in self._buckets:
-                    bucket[0] = bucket[1] = 0
             self._slot = slot
         bucket = self._buckets[slot % _BUCKETS]
         bucket[0] += 1
         bucket[1] += failed
 
     def _open(self) -> None:
-        self.state = OPEN
+        self._change(OPEN)
         self.opened_at = self._clock()
-        self._probing = False
 
-    def _close(self) -> None:
-        self.state = CLOSED
+    def _change(self, state: int) -> None:
+        self.state = state
+        self._generation += 1
         self._probing = False
         self._consecutive = 0
-        for bucket in self._buckets:
-            bucket[0] = bucket[1] = 0
+        if state == CLOSED:
+            for bucket in self._buckets:
+                bucket[0] = bucket[1] = 0

@@ -72,6 +72,7 @@ class Outcome:
     started_at: float = 0.0
     duration_s: float = 0.0
     first_byte_s: float = -1.0
+    span_id: int = 0  # of the trace that was sent along, where there is one
 
 
 class Job(Protocol):
@@ -87,6 +88,7 @@ class Job(Protocol):
     context_fallbacks: Sequence[Target]
     policy_fallbacks: Sequence[Target]
     forwarded: bytes
+    begin_span: Callable[[Outcome], bytes] | None
     outcomes: list[Outcome]
     broken: GatewayError | None
     chunk_watcher: Callable[[bytes], None] | None
@@ -106,7 +108,16 @@ class Admission(Protocol):
     """
 
     async def admit(self, job: Any, target: Target, attempt: int) -> Permit:
-        """Allow this attempt, or raise the GatewayError that says why not."""
+        """Allow this attempt, or raise the GatewayError that says why not.
+
+        A second attempt is asked for while the permit of the one before is still open (it is closed as soon as
+        this one is granted): only then is it known whether that one was the last, and final.
+        """
 
     def close(self, job: Any, permit: Permit, outcome: Outcome) -> None:
         """Settle a permit, exactly once, before the answer's last byte leaves. Never waits and never raises."""
+
+
+def forwarded(job: Job, outcome: Outcome) -> bytes:
+    """The header lines that go upstream with this attempt: the client's, and a span of its own where it is traced."""
+    return job.forwarded if job.begin_span is None else job.begin_span(outcome)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+
+_DECIMAL = re.compile(rb"[0-9]{1,9}(\.[0-9]{1,9})?")
+_MAX_DOUBLINGS = 62  # beyond it any delay is over any limit, and the power no float
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ def backoff_s(options: RetryOptions, retry: int, rng: random.Random) -> float:
 
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter (read 2026-11).
     """
-    return rng.uniform(0.0, min(options.max_delay_s, options.base_delay_s * 2.0**retry))
+    return rng.uniform(0.0, min(options.max_delay_s, options.base_delay_s * 2.0 ** min(retry, _MAX_DOUBLINGS)))
 
 
 def retry_after_s(headers: list[tuple[bytes, bytes]], now: datetime | None = None) -> float | None:
@@ -86,17 +90,13 @@ def retry_after_s(headers: list[tuple[bytes, bytes]], now: datetime | None = Non
 
 
 def _number(value: bytes) -> float | None:
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if 0.0 <= number < 1e9 else None
+    return float(value) if _DECIMAL.fullmatch(value) else None
 
 
 def _seconds_until(value: bytes, now: datetime | None) -> float | None:
     try:
         when = parsedate_to_datetime(value.decode("ascii"))
-    except (ValueError, TypeError, UnicodeDecodeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)

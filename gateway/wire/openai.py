@@ -7,6 +7,7 @@ Formats: https://platform.openai.com/docs/api-reference (read 2026-11).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,14 +15,38 @@ from typing import Any
 import orjson
 
 from gateway.errors import GatewayError
-from gateway.wire.splice import replace_leading_model
+from gateway.wire.splice import insert_member, replace_only_model
 from gateway.wire.usage import Usage
 
 Document = dict[str, Any]
 
-# Keys that decide who pays for what: a body that names one twice is written anew, so that the upstream
-# reads exactly what was judged here, whichever of the two its parser would have taken.
-_DECISIVE = (b'"model"', b'"stream"', b'"stream_options"', b'"n"', b'"max_tokens"', b'"max_completion_tokens"')
+# orjson reads 1,024 levels and writes 254 (3.11): what could not be written anew is refused whichever way it goes.
+_MAX_LEVELS = 254
+_TOO_DEEP = f"The body nests deeper than {_MAX_LEVELS} levels."
+
+# Keys that decide who pays for what, or hold what is judged: a body that names one twice is written anew, so
+# that the upstream reads exactly what was read here, whichever of the two its parser would have taken.
+_DECISIVE = tuple(
+    (key, f'"{key}"'.encode())
+    for key in (
+        "model",
+        "messages",
+        "prompt",
+        "input",
+        "stream",
+        "stream_options",
+        "n",
+        "best_of",
+        "max_tokens",
+        "max_completion_tokens",
+        "tools",
+        "service_tier",
+        "modalities",
+    )
+)
+# A key may be written with escapes: those of letters and the underscore, U+0040 to U+007F.
+_ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
+_ASK_USAGE = b'"stream_options":{"include_usage":true}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +79,16 @@ def read_json_object(body: bytes) -> Document:
         raise GatewayError("invalid_json", message) from None
     if type(document) is not dict:
         raise GatewayError("invalid_json", "The body must be a JSON object.")
+    if body.count(b"[") + body.count(b"{") > _MAX_LEVELS:
+        _check_depth(document)
     return document
+
+
+def _check_depth(document: Document) -> None:
+    try:
+        orjson.dumps(document)
+    except orjson.JSONEncodeError:
+        raise GatewayError("invalid_json", _TOO_DEEP) from None
 
 
 def read_request(endpoint: Endpoint, body: bytes) -> Document:
@@ -71,8 +105,8 @@ def read_request(endpoint: Endpoint, body: bytes) -> Document:
         _check_messages(document, given)
     elif given is None:
         raise _missing(endpoint.input_field)
-    elif not isinstance(given, (str, list)) or not given:
-        raise _invalid(endpoint.input_field, "must be a non-empty string or array")
+    elif not isinstance(given, (str, list)) or (not given and given != ""):
+        raise _invalid(endpoint.input_field, "must be a string or a non-empty array")
     stream = document.get("stream")
     if stream is not None and type(stream) is not bool:
         raise _invalid("stream", "must be true or false")
@@ -139,25 +173,43 @@ class Variations:
 
 
 def encode_request(body: bytes, document: Document, model: str, variations: Variations) -> bytes:
-    """The bytes for the upstream: the client's own where nothing has to change.
+    """The bytes for the upstream: the client's own, but for what has to change.
 
-    Changed are the model's name, `stream_options.include_usage` on a stream (unless the provider refuses
-    it), and the parameters that the provider lacks or renames. Raises invalid_field for a document that
-    nests too deeply to be written.
+    Changed are the model's name, `stream_options.include_usage` on a stream (asked for, or left out where the
+    provider refuses it), and the parameters that the provider lacks or renames. Raises invalid_json for a
+    document that nests too deeply to be written.
     """
-    alias = document["model"] != model
-    ask_usage = variations.stream_usage and document.get("stream") is True and not wants_usage(document)
-    adapt = bool(variations.unsupported) or bool(variations.renamed)
-    if not ask_usage and not adapt and not _is_ambiguous(body):
-        if not alias:
-            return body
-        spliced = replace_leading_model(body, model)
-        if spliced is not None:
-            return spliced
+    streams = document.get("stream") is True
+    ask_usage = streams and variations.stream_usage and not wants_usage(document)
+    if not _needs_rewrite(body, document, variations):
+        outgoing: bytes | None = body
+        if document["model"] != model:
+            outgoing = replace_only_model(body, model)
+        if ask_usage and outgoing is not None:
+            outgoing = insert_member(outgoing, _ASK_USAGE) if "stream_options" not in document else None
+        if outgoing is not None:
+            return outgoing
+    return _rewrite(document, model, variations, ask_usage=ask_usage)
+
+
+def _needs_rewrite(body: bytes, document: Document, variations: Variations) -> bool:
+    """Is there more to change than the model's name and the wish for usage?"""
+    if variations.unsupported and not variations.unsupported.isdisjoint(document):
+        return True
+    if variations.renamed and any(name in document for name in variations.renamed):
+        return True
+    if not variations.stream_usage and "stream_options" in document:
+        return True
+    return _is_ambiguous(body, document)
+
+
+def _rewrite(document: Document, model: str, variations: Variations, *, ask_usage: bool) -> bytes:
     outgoing = dict(document)
     outgoing["model"] = model
     if ask_usage:
         outgoing["stream_options"] = {**(document.get("stream_options") or {}), "include_usage": True}
+    elif not variations.stream_usage:
+        outgoing.pop("stream_options", None)
     for name in variations.unsupported:
         outgoing.pop(name, None)
     for name, new_name in (variations.renamed or {}).items():
@@ -166,61 +218,54 @@ def encode_request(body: bytes, document: Document, model: str, variations: Vari
     try:
         return orjson.dumps(outgoing)
     except orjson.JSONEncodeError:
-        raise GatewayError("invalid_json", "The body nests too deeply.") from None
+        raise GatewayError("invalid_json", _TOO_DEEP) from None
 
 
-def _is_ambiguous(body: bytes) -> bool:
+def _is_ambiguous(body: bytes, document: Document) -> bool:
     """May the body name a decisive key twice, plainly or through escapes?"""
-    if b"\\u00" in body:
+    if b"\\u00" in body and _ESCAPED_LETTER.search(body) is not None:
         return True
-    return any(body.count(key) > 1 for key in _DECISIVE)
+    # Only what the parsed document holds can stand in the body twice.
+    return any([body.count(quoted) > 1 for key, quoted in _DECISIVE if key in document])
 
 
-def _count(holder: Mapping[str, Any], *names: str) -> int:
-    for name in names:
-        value = holder.get(name)
-        if type(value) is int and 0 <= value < 2**53:
-            return value
-    return 0
+def _sane(value: object) -> int:
+    """A count that money can be computed from, else 0."""
+    return value if type(value) is int and 0 <= value < 2**53 else 0
 
 
-_NOTHING: Mapping[str, Any] = {}
-
-
-def _details(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
-    for name in names:
-        value = usage.get(name)
-        if type(value) is dict:
-            return value
-    return _NOTHING
+_COUNTS = frozenset({"prompt_tokens", "completion_tokens", "input_tokens", "output_tokens", "total_tokens"})
 
 
 def read_usage(usage: object) -> Usage | None:
-    """The counts of a `usage` object of any OpenAI endpoint; None if it is no such object.
+    """The counts of a `usage` object of any OpenAI endpoint; None if it is no such object or counts no tokens.
 
     Chat says prompt_tokens, the Responses API, images and transcriptions say input_tokens; DeepSeek reports
     cache hits beside them (https://api-docs.deepseek.com/guides/kv_cache, read 2026-11). A count that is not
     a sane integer reads as 0.
     """
-    if type(usage) is not dict:
+    if type(usage) is not dict or _COUNTS.isdisjoint(usage):
         return None
+    get = usage.get
     counts = Usage(
-        prompt=_count(usage, "prompt_tokens", "input_tokens"),
-        completion=_count(usage, "completion_tokens", "output_tokens"),
+        _sane(get("prompt_tokens")) or _sane(get("input_tokens")),
+        _sane(get("completion_tokens")) or _sane(get("output_tokens")),
     )
-    inner = _details(usage, "prompt_tokens_details", "input_tokens_details", "input_token_details")
-    if inner:
-        counts.cached = _count(inner, "cached_tokens")
-        counts.cache_write = _count(inner, "cache_write_tokens", "cache_creation_tokens")
-        counts.audio_in = _count(inner, "audio_tokens")
-        counts.image_in = _count(inner, "image_tokens")
-    elif "prompt_cache_hit_tokens" in usage:
-        counts.cached = _count(usage, "prompt_cache_hit_tokens")
-    outer = _details(usage, "completion_tokens_details", "output_tokens_details")
-    if outer:
-        counts.reasoning = _count(outer, "reasoning_tokens")
-        counts.audio_out = _count(outer, "audio_tokens")
-        counts.image_out = _count(outer, "image_tokens")
-    if not (counts.prompt or counts.completion) and _count(usage, "total_tokens"):
-        counts.prompt = _count(usage, "total_tokens")
+    inner = get("prompt_tokens_details") or get("input_tokens_details") or get("input_token_details")
+    if type(inner) is dict:
+        get = inner.get
+        counts.cached = _sane(get("cached_tokens"))
+        counts.cache_write = _sane(get("cache_write_tokens")) or _sane(get("cache_creation_tokens"))
+        counts.audio_in = _sane(get("audio_tokens"))
+        counts.image_in = _sane(get("image_tokens"))
+    else:
+        counts.cached = _sane(get("prompt_cache_hit_tokens"))
+    outer = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
+    if type(outer) is dict:
+        get = outer.get
+        counts.reasoning = _sane(get("reasoning_tokens"))
+        counts.audio_out = _sane(get("audio_tokens"))
+        counts.image_out = _sane(get("image_tokens"))
+    if not (counts.prompt or counts.completion):
+        counts.prompt = _sane(usage.get("total_tokens"))
     return counts

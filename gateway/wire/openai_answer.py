@@ -1,4 +1,4 @@
-"""OpenAI's answers: whole ones, streams and errors, read on their way through."""
+"""OpenAI's answers, whole ones and streams, read on their way through."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ import orjson
 from gateway.errors import GatewayError
 from gateway.wire import sse
 from gateway.wire.openai import Document, read_usage
+from gateway.wire.openai_error import error_event, error_within, parse_object, read_error, redact
 from gateway.wire.splice import replace_top_level_model
 from gateway.wire.usage import Usage
+
+__all__ = ["StreamTap", "error_event", "estimate_answer_tokens", "read_answer", "read_error", "redact"]
 
 # Answers above this size (embeddings, images) are not parsed whole: their usage is read from its own object.
 _PARSE_WHOLE_BYTES = 64 * 1024
 _USAGE = re.compile(rb'"usage"\s*:\s*(\{)')
 _USAGE_HOT = re.compile(rb'"usage"\s*:\s*\{')
-_MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
-_CREDENTIAL = re.compile(
-    rb"(?i)\b(?:sk|pk|gsk|xai|key|api[-_]?key)[-_][A-Za-z0-9_\-*.]{6,}|bearer\s+[A-Za-z0-9._\-]{8,}"
-)
+_ERROR_EVENT = re.compile(rb"(?m)^event: ?error\s*$")
+# Comments that keep a connection alive are held back until the first event: until then the target can be replaced.
+_MAX_HELD_BYTES = 64 * 1024
+_BYTES_PER_TOKEN = 4
 
 
 def read_answer(body: bytes, rename_to: str | None) -> tuple[bytes, Usage | None]:
@@ -35,8 +38,8 @@ def read_answer(body: bytes, rename_to: str | None) -> tuple[bytes, Usage | None
             document = None
         if type(document) is not dict:
             raise GatewayError("upstream_bad_answer", "The provider's answer is not a JSON object.")
-        if "error" in document and "choices" not in document and type(document["error"]) is dict:
-            raise GatewayError("upstream_bad_answer", f"The provider answered 200 with an error: {_message(document)}")
+        if document.get("error") and not document.get("choices") and not document.get("data"):
+            raise error_within(document, "The provider answered 200 with an error")
         usage = read_usage(document.get("usage"))
     else:
         if body[:64].lstrip()[:1] != b"{" or body[-64:].rstrip()[-1:] != b"}":
@@ -47,14 +50,35 @@ def read_answer(body: bytes, rename_to: str | None) -> tuple[bytes, Usage | None
     return body, usage
 
 
+def estimate_answer_tokens(body: bytes) -> int:
+    """Completion tokens of a whole answer that reports no usage: four characters of what the choices say are one."""
+    try:
+        document = orjson.loads(body) if len(body) <= 1_000_000 else None
+    except orjson.JSONDecodeError:
+        document = None
+    choices = document.get("choices") if isinstance(document, dict) else None
+    if not isinstance(choices, list):
+        return 0
+    return -(-sum(_characters(choice) for choice in choices) // _BYTES_PER_TOKEN)
+
+
+def _characters(value: object) -> int:
+    """The length of all strings in `value`; keys do not count."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_characters, value.values()))
+    return sum(map(_characters, value)) if isinstance(value, list) else 0
+
+
 def _find_usage(body: bytes) -> Usage | None:
     """Usage of a large answer: the object that follows the last `"usage":`, which cannot stand inside a string."""
-    found = None
     for window in (body[-4096:], body[:4096], body):
+        found = None
         for match in _USAGE.finditer(window):
-            found = _object_at(window, match.start(1)) or found
+            found = read_usage(_object_at(window, match.start(1))) or found
         if found is not None:
-            return read_usage(found)
+            return found
     return None
 
 
@@ -75,39 +99,62 @@ def _object_at(data: bytes, start: int) -> Document | None:
 class StreamTap:
     """Looks at a stream on its way to the client: `feed` takes each read and gives what to write on.
 
-    What it does: whole events only, the usage kept, the usage chunk withheld from a client that did not ask
-    for it, an alias put in place of the model's name, `[DONE]` held back (`done` is set) so that the account
-    is closed before it leaves. Raises upstream_bad_answer for an event that is itself an error.
+    What it does: whole events only, none before the first that has data; the usage kept, the usage chunk
+    withheld from a client that did not ask for it, an alias put in place of the model's name, `[DONE]` held
+    back (`done` is set) so that the account is closed before it leaves. `error` is set where the stream cannot
+    go on: an event that is itself an error, or has no end, or a first one that is no OpenAI chunk.
     """
 
-    __slots__ = ("_cutter", "_model_token", "_rename_to", "_withhold", "bytes", "done", "events", "least", "usage")
+    __slots__ = ("_cutter", "_held", "_least", "_rename_to", "_withhold", "bytes", "done", "error", "events", "usage")
 
     def __init__(self, *, rename_to: str | None, withhold_usage: bool) -> None:
         self._cutter = sse.EventCutter()
         self._withhold = withhold_usage
-        self._rename_to = None if rename_to is None else b'"model":' + orjson.dumps(rename_to)
-        self._model_token = b""
+        self._rename_to = rename_to
+        self._held = b""
+        self._least = 0
         self.usage: Usage | None = None
+        self.error: GatewayError | None = None
         self.done = False
         self.events = 0
         self.bytes = 0
-        self.least = 0
 
     def feed(self, data: bytes) -> bytes:
-        """The bytes to write on now. Raises upstream_bad_answer for an error event or an event without end."""
-        data = self._cutter.feed(data)
-        if not data or self.done:
+        """The bytes to write on now; look at `error` and `done` after it."""
+        if self.done or self.error is not None:
             return b""
-        events = data.count(b"\n\ndata:") + 1
-        self.events += events
-        size = len(data)
-        self.bytes += size
-        if events == 1 and (size < self.least or not self.least):
-            self.least = size
-        if b"[DONE]" in data or b'"error"' in data or _USAGE_HOT.search(data) is not None:
+        try:
+            data = self._cutter.feed(data)
+        except GatewayError as error:
+            self.error = error
+            return b""
+        if data and not self.events:
+            data = self._first(data)
+        if not data:
+            return b""
+        if b"[DONE]" in data or b'"error"' in data or b"event:" in data or _USAGE_HOT.search(data) is not None:
             data = self._look_closely(data)
-        if self._rename_to is not None:
-            data = self._rename(data)
+        self._count(data)
+        return data if self._rename_to is None else self._rename(data, self._rename_to)
+
+    def finish(self) -> None:
+        """The body has ended: a `[DONE]` counts also where the empty line behind it never came."""
+        payload = sse.event_data(self._cutter.rest)
+        if self.error is None and payload is not None and payload.strip() == b"[DONE]":
+            self.done = True
+
+    def _first(self, data: bytes) -> bytes:
+        """Everything up to here, once it holds an event with data; that must be JSON."""
+        data, self._held = self._held + data, b""
+        payload = next(filter(None, map(sse.event_data, sse.split_events(data))), None)
+        if payload is None:
+            if len(data) > _MAX_HELD_BYTES:
+                self.error = GatewayError("upstream_bad_answer", "The provider's stream has no events.")
+            self._held = data
+            return b""
+        if payload.strip() != b"[DONE]" and parse_object(payload) is None:
+            self.error = GatewayError("upstream_bad_answer", "The provider's first event is not a JSON object.")
+            return b""
         return data
 
     def _look_closely(self, data: bytes) -> bytes:
@@ -120,115 +167,66 @@ class StreamTap:
             if payload.strip() == b"[DONE]":
                 self.done = True
                 break
-            if self._keep(payload):
+            if self._keep(event, payload):
                 kept.append(event)
+            if self.error is not None:
+                break
         return b"".join(kept)
 
-    def _keep(self, payload: bytes) -> bool:
-        """Should the client see this event? Reads its usage; raises for an error."""
-        if b'"error"' not in payload and b'"usage"' not in payload:
+    def _keep(self, event: bytes, payload: bytes) -> bool:
+        """Should the client see this event? Reads its usage, and notes an error."""
+        named_error = _ERROR_EVENT.search(event) is not None
+        if not named_error and b'"error"' not in payload and b'"usage"' not in payload:
             return True
-        try:
-            chunk = orjson.loads(payload)
-        except orjson.JSONDecodeError:
-            raise GatewayError("upstream_bad_answer", "The provider sent an event that is not JSON.") from None
-        if type(chunk) is not dict:
-            return True
-        if chunk.get("error") and not chunk.get("choices"):
-            raise GatewayError("upstream_bad_answer", f"The provider broke off its stream: {_message(chunk)}")
-        usage = read_usage(chunk.get("usage"))
+        chunk = parse_object(payload)
+        if chunk is None:
+            self.error = GatewayError("upstream_bad_answer", "The provider sent an event that is not a JSON object.")
+            return False
+        usage = read_usage(chunk.get("usage")) or _nested_usage(chunk)
+        if usage is not None:
+            self.usage = usage
+        if named_error or chunk.get("error"):
+            self.error = error_within(chunk, "The provider broke off its stream")
+            return False
         if usage is None:
             return True
-        self.usage = usage
         return bool(chunk.get("choices")) or not self._withhold
 
-    def _rename(self, data: bytes) -> bytes:
-        replacement = self._rename_to
-        assert replacement is not None
-        token = self._model_token
-        if not token or token not in data:
-            match = _MODEL.search(data)
-            if match is None:
-                return data
-            token = self._model_token = match.group()
-        return data.replace(token, replacement)
+    def _count(self, data: bytes) -> None:
+        """Sizes for an estimate. Not counted are comments; JSON has no line breaks in its strings."""
+        events = data.count(b"\ndata:") + data.startswith(b"data:")
+        if events:
+            size = len(data)
+            self.events += events
+            self.bytes += size
+            mean = size // events
+            if mean < self._least or not self._least:
+                self._least = mean
+
+    def _rename(self, data: bytes, name: str) -> bytes:
+        if data.count(b"\ndata:") + data.startswith(b"data:") <= 1:
+            return _renamed(data, name)
+        return b"".join([_renamed(event, name) for event in sse.split_events(data)])
 
     def estimate_completion_tokens(self) -> int:
         """Tokens seen so far where no usage came: an event is a token at least, four characters are one.
 
         The smallest event stands for the frame that carries the text.
         """
-        text = self.bytes - self.events * self.least
-        return max(self.events - 1, text // 4, 0)
+        text = self.bytes - self.events * self._least
+        return max(self.events - 1, text // _BYTES_PER_TOKEN, 0)
 
 
-def error_event(error: GatewayError, request_id: str) -> bytes:
-    """The event that ends a stream which cannot be finished; it is not followed by `[DONE]`."""
-    return b"data: " + error.body(request_id) + b"\n\n"
+def _renamed(event: bytes, name: str) -> bytes:
+    start = event.find(b"data:")
+    if start > 0:  # what stands before the data is no JSON
+        return event[:start] + replace_top_level_model(event[start:], name)
+    return replace_top_level_model(event, name)
 
 
-def _message(document: Document) -> str:
-    error = document.get("error")
-    text = error.get("message") if isinstance(error, dict) else error
-    if not isinstance(text, str):
-        text = document.get("message") or document.get("detail") or ""
-    text = text if isinstance(text, str) else str(text)
-    return redact(text.encode(errors="replace")).decode(errors="replace")[:1000]
-
-
-def redact(text: bytes) -> bytes:
-    """`text` without what looks like a credential: providers echo keys in their messages."""
-    return _CREDENTIAL.sub(b"[redacted]", text)
-
-
-_CONTEXT = re.compile(r"(?i)maximum context length|context.length|context window|too many tokens|prompt is too long")
-_CONTEXT_CODES = frozenset({"context_length_exceeded", "string_above_max_length"})
-_POLICY_CODES = frozenset({"content_policy_violation", "content_filter", "moderation_blocked"})
-_QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "quota_exceeded", "billing_not_active"})
-
-
-def read_error(provider: str, status: int, body: bytes, *, retry_after_s: float | None = None) -> GatewayError:
-    """What an answer outside 2xx means. The provider's message is kept, what looks like a credential is not."""
-    try:
-        document = orjson.loads(body) if len(body) <= 1_000_000 else None
-    except orjson.JSONDecodeError:
-        document = None
-    if not isinstance(document, dict):
-        document = {}
-    error = document.get("error")
-    detail = error if isinstance(error, dict) else {}
-    codes = {str(detail.get("code")), str(detail.get("type"))}
-    text = _message(document)
-    said = f"The provider '{provider}' answered {status}" + (f": {text}" if text else ".")
-    code = _classify(status, codes, text)
-    raw = redact(body) if detail and status < 500 and code in _PASSED_ON else None
-    shown = detail.get("code") if isinstance(detail.get("code"), str) else None
-    if code in ("upstream_4xx", "context_length_exceeded", "content_policy_violation"):
-        return GatewayError(code, text or said, status=status, shown_code=shown, raw=raw)
-    if code == "upstream_auth":
-        return GatewayError(code, f"The provider '{provider}' refused the gateway's credentials ({status}).")
-    return GatewayError(code, said, retry_after_s=retry_after_s)
-
-
-# What the client must see as the provider wrote it.
-_PASSED_ON = frozenset({"upstream_4xx", "context_length_exceeded", "content_policy_violation"})
-
-
-def _classify(status: int, codes: set[str], text: str) -> str:
-    if status in (401, 403):
-        return "upstream_auth"
-    if codes & _CONTEXT_CODES or (status in (400, 413, 422) and _CONTEXT.search(text)):
-        return "context_length_exceeded"
-    if codes & _POLICY_CODES:
-        return "content_policy_violation"
-    if status in (402, 429) and (codes & _QUOTA_CODES or status == 402):
-        return "upstream_quota"
-    if status in (408, 409, 429):
-        return f"upstream_{status}"
-    if status in (503, 529):
-        return "upstream_overloaded"
-    if status >= 500:
-        return "upstream_5xx"
-    if status >= 400:
-        return "upstream_4xx"
-    return "upstream_bad_answer"
+def _nested_usage(chunk: Document) -> Usage | None:
+    """Usage that a provider reports one level down, in an object of its own beside the choices."""
+    for value in chunk.values():
+        if type(value) is dict and type(value.get("usage")) is dict:
+            return read_usage(value["usage"])
+    return None

@@ -10,6 +10,8 @@ import re
 from gateway.errors import GatewayError
 
 _BORDER = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n|\r\n\n")
+# A border's bytes may be split between two reads: so many of the old ones are looked at again.
+_OVERLAP_BYTES = 3
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 DONE = b"data: [DONE]\n\n"
@@ -29,16 +31,15 @@ class EventCutter:
         Raises upstream_bad_answer for an event over MAX_EVENT_BYTES.
         """
         rest = self._rest
-        if not rest and data.endswith(b"\n\n"):
-            return data
-        data = rest + data
+        if rest:
+            data = rest + data
         if data.endswith((b"\n\n", b"\r\n\r\n")):
             self._rest = b""
             return data
-        end = last_border(data)
+        end = last_border(data, max(0, len(rest) - _OVERLAP_BYTES))
         self._rest = data[end:]
         if len(self._rest) > MAX_EVENT_BYTES:
-            raise GatewayError("upstream_bad_answer", "the provider sent an event larger than 16 MiB")
+            raise GatewayError("upstream_bad_answer", "The provider sent an event larger than 16 MiB.")
         return data[:end]
 
     @property
@@ -47,11 +48,12 @@ class EventCutter:
         return self._rest
 
 
-def last_border(data: bytes) -> int:
-    """The offset just behind the last event border in `data`, 0 where there is none."""
-    end = max(data.rfind(b"\n\n") + 2, 0) if b"\n\n" in data else 0
-    if b"\r" in data:
-        for match in _BORDER.finditer(data, end):
+def last_border(data: bytes, start: int = 0) -> int:
+    """The offset just behind the last event border in `data[start:]`, 0 where there is none."""
+    found = data.rfind(b"\n\n", start)
+    end = 0 if found < 0 else found + 2
+    if data.find(b"\r", start) >= 0:
+        for match in _BORDER.finditer(data, max(start, end)):
             end = match.end()
     return end
 
@@ -75,7 +77,7 @@ def split_events(data: bytes) -> list[bytes]:
 
 def event_data(event: bytes) -> bytes | None:
     """The payload of one event: its data lines joined by newlines; None for a comment or an empty event."""
-    if event.startswith(b"data: ") and event.find(b"\n") >= len(event.rstrip(b"\r\n")):
+    if event.startswith(b"data: ") and event.find(b"\n") >= len(event.rstrip(b"\r\n")) and b"\r" not in event[:-4]:
         return event[6:].rstrip(b"\r\n")
     lines = []
     for line in event.splitlines():

@@ -71,9 +71,9 @@ def read_token(headers: Mapping[bytes, bytes]) -> str:
     value = headers.get(b"authorization")
     if value is not None:
         scheme, _, token = value.partition(b" ")
-        if scheme.lower() == b"bearer":
-            return token.strip().decode("latin-1")
-        if b"x-api-key" not in headers and b"api-key" not in headers:
-            raise GatewayError("invalid_api_key", "The Authorization header must read 'Bearer <key>'.")
-    value = headers.get(b"x-api-key") or headers.get(b"api-key") or b""
-    return value.strip().decode("latin-1")
+        if scheme.lower() == b"bearer" and (token := token.strip()):
+            return token.decode("latin-1")
+    other = headers.get(b"x-api-key") or headers.get(b"api-key")
+    if not other and value and scheme.lower() != b"bearer":
+        raise GatewayError("invalid_api_key", "The Authorization header must read 'Bearer <key>'.")
+    return (other or b"").strip().decode("latin-1")

@@ -18,7 +18,8 @@ class ReadRequest(Stage):
         kind = call.headers.get(b"content-type")
         if kind is not None and kind != b"application/json":
             check_content_type(kind)
-        if b"content-encoding" in call.headers and call.headers[b"content-encoding"] not in (b"", b"identity"):
+        coding = call.headers.get(b"content-encoding")
+        if coding and coding.lower() != b"identity":
             raise GatewayError("unsupported_media_type", "A compressed body (content-encoding) is not supported.")
         document = read_request(call.endpoint, call.body)
         call.document = document
@@ -30,7 +31,7 @@ def check_content_type(kind: bytes) -> None:
     """Raises unsupported_media_type for anything but JSON."""
     essence = kind.partition(b";")[0].strip().lower()
     if essence != b"application/json" and not (essence.startswith(b"application/") and essence.endswith(b"+json")):
-        shown = essence.decode("latin-1")[:100]
+        shown = essence[:100].decode("ascii", "replace")
         raise GatewayError(
             "unsupported_media_type", f"The body must be sent as 'content-type: application/json', not '{shown}'."
         )

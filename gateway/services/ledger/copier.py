@@ -57,6 +57,9 @@ class Copier:
             return
         try:
             inserted = await self._copy_all(rows, columns)
+        except asyncpg.CheckViolationError:
+            # The table has no checks but its partitions' bounds: a month's partition was attached in this moment.
+            raise
         except _REFUSALS as error:
             if len(rows) == 1:
                 await asyncio.to_thread(self._bury, rows[0], columns, error)

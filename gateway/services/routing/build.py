@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from gateway.errors import GatewayError
 from gateway.providers.provider import Provider
 from gateway.services.routing.routes import Route, Routes
 from gateway.settings import Model as ModelSettings
 from gateway.settings import Provider as ProviderSettings
-from gateway.settings import Secret, Settings, Timeouts, resolve
+from gateway.settings import Secret, Settings, SettingsError, Timeouts, resolve
 from gateway.settings import Target as TargetSettings
+from gateway.settings.mistakes import Mistake
 from gateway.upstream.connection import Limits, Origin
 from gateway.upstream.demo import DemoLine
 from gateway.upstream.health import Breaker, BreakerOptions
@@ -59,7 +61,10 @@ class Surroundings:
 
 
 def build_routes(settings: Settings, around: Surroundings) -> tuple[Routes, dict[str, Account]]:
-    """The snapshot for `settings`, and its accounts by name. Raises SettingsError for a secret that is not there."""
+    """The snapshot for `settings`, and its accounts by name.
+
+    Raises SettingsError for a secret that is not there, and for a URL or a header that cannot be sent.
+    """
     options = settings.breaker
     around.breakers.use(
         BreakerOptions(
@@ -72,7 +77,7 @@ def build_routes(settings: Settings, around: Surroundings) -> tuple[Routes, dict
     )
     by_themselves = switched_on(settings, around.registry, around.environ, around.answering)
     declared_or_found = {**{name: ProviderSettings(type=name) for name in by_themselves}, **settings.providers}
-    accounts = {name: _account(name, found, settings, around) for name, found in declared_or_found.items()}
+    accounts = {name: _checked_account(name, found, settings, around) for name, found in declared_or_found.items()}
     declared: dict[str, Route] = {}
     for model in settings.models:
         route = _route(model, accounts, around.breakers)
@@ -127,6 +132,17 @@ def _limits(limits: Limits, timeouts: Timeouts) -> Limits:
     )
 
 
+def _checked_account(name: str, declared: ProviderSettings, settings: Settings, around: Surroundings) -> Account:
+    try:
+        return _account(name, declared, settings, around)
+    except UnicodeEncodeError:
+        mistake = "its key or a header has characters that a header cannot carry"
+    except (GatewayError, ValueError) as error:  # their messages hold no secret
+        mistake = str(error)
+    files = tuple(settings.source_files)
+    raise SettingsError([Mistake(str(files[0]) if files else "", 0, f"providers.{name}", mistake)], files)
+
+
 def _account(name: str, declared: ProviderSettings, settings: Settings, around: Surroundings) -> Account:
     known = around.registry[declared.type]
     upstream = settings.upstream
@@ -140,7 +156,8 @@ def _account(name: str, declared: ProviderSettings, settings: Settings, around: 
     )
     base_url = declared.base_url or known.base_url
     line, host = _line(base_url, known, declared, settings, around)
-    headers = known.auth.headers(_secret(known, declared, around.environ) or "") if not known.local else {}
+    secret = None if known.local else _secret(known, declared, around.environ)
+    headers = known.auth.headers(secret) if secret else {}
     if declared.organization:
         headers["openai-organization"] = declared.organization
     for header, value in declared.headers.items():

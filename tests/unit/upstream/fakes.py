@@ -257,9 +257,11 @@ class FakeJob:
         self.context_fallbacks: Sequence[Target] = ()
         self.policy_fallbacks: Sequence[Target] = ()
         self.forwarded = b""
+        self.begin_span: Callable[[Outcome], bytes] | None = None
         self.outcomes: list[Outcome] = []
         self.broken: GatewayError | None = None
         self.chunk_watcher: Callable[[bytes], None] | None = None
+        self.begin_span: Callable[[Outcome], bytes] | None = None
 
     def begin_stream(self, outcome: Outcome) -> Headers:
         return SSE

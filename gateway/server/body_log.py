@@ -1,0 +1,57 @@
+"""Prompts and answers in the log: only where `logging.bodies` says so."""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal
+
+from gateway.pipeline.call import Call, Reply
+
+_log = logging.getLogger("gateway.bodies")
+
+MAX_BYTES = 65_536
+
+Bodies = Literal["none", "errors", "all"]
+
+
+class BodyLog:
+    """Logs what was asked and answered, each cut at 64 KiB: of no request, of failed ones, or of all.
+
+    Secrets in them are masked as in every log line, but what people write to a model is theirs: "none" is the
+    default.
+    """
+
+    def __init__(self, bodies: Bodies) -> None:
+        self._bodies = bodies
+        self._streams: dict[str, bytearray] = {}
+
+    @property
+    def enabled(self) -> bool:
+        """Is anything to be logged at all?"""
+        return self._bodies != "none"
+
+    def begin(self, call: Call) -> None:
+        """Listen to what goes to the client of a stream."""
+        seen = self._streams[call.request_id] = bytearray()
+
+        def watch(data: bytes) -> None:
+            if len(seen) < MAX_BYTES:
+                seen.extend(data)
+
+        call.chunk_watcher = watch
+
+    def end(self, call: Call, reply: Reply | None) -> None:
+        """Log the call, if it is one of those to be logged."""
+        streamed = self._streams.pop(call.request_id, b"")
+        if self._bodies == "errors" and call.error is None and call.status < 400:
+            return
+        answer = reply.body if reply is not None else bytes(streamed)
+        _log.info(
+            "bodies of request %s",
+            call.request_id,
+            extra={"request_id": call.request_id, "request": _text(call.body), "answer": _text(answer)},
+        )
+
+
+def _text(body: bytes) -> str:
+    return body[:MAX_BYTES].decode(errors="replace")

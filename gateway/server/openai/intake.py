@@ -1,0 +1,180 @@
+"""Reading a request as far as it decides where it goes, and choosing its targets."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from gateway.errors import GatewayError
+from gateway.pipeline.call import Call
+from gateway.pipeline.stages.choose_route import ChooseRoute
+from gateway.pipeline.stages.read_request import check_content_type
+from gateway.server.gate import Gate
+from gateway.server.openai.client_watch import watching
+from gateway.server.openai.forms import Incoming, JsonBody, read_form
+from gateway.server.openai.objects import Objects, is_stored, storage_changes
+from gateway.server.openai.providers import Providers
+from gateway.server.openai.spool import Spool
+from gateway.server.slow_sink import read_body
+from gateway.services.keys.key import Key
+from gateway.services.ownership.service import Owned, Owner
+from gateway.tasks import Tasks
+from gateway.upstream.relayed import Body
+from gateway.wire.multipart import Form, boundary_of
+from gateway.wire.openai import Document, read_json_object
+from gateway.wire.openai_operations import CREATE_RESPONSE, Operation, Takes
+
+_MAX_SMALL_BODY_BYTES = 65_536
+_MAX_MODEL_CHARS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class PassthroughOptions:
+    """Sizes in bytes; `spool_directory` is made where it is missing. See `passthrough` in docs/configuration.md."""
+
+    spool_directory: Path
+    spool_max_bytes: int
+    spool_memory_bytes: int
+    max_upload_bytes: int
+    max_answer_bytes: int
+    provider: str | None = None
+
+
+@dataclass(slots=True)
+class Plan:
+    """What has been found out about a request: all that is needed to send it and to read its answer."""
+
+    key: Key
+    owner: Owner
+    path: str
+    body: Body | None = None
+    learns: bool = True
+    about: Owned | None = None
+
+
+class Intake:
+    """One per worker. `options` are asked for anew by every request."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        routes: ChooseRoute,
+        objects: Objects,
+        providers: Providers,
+        tasks: Tasks,
+        options: Callable[[], PassthroughOptions],
+    ) -> None:
+        self._gate = gate
+        self._routes = routes
+        self._objects = objects
+        self._providers = providers
+        self._tasks = tasks
+        self._options = options
+
+    @contextlib.asynccontextmanager
+    async def reading(self, operation: Operation, request: web.Request, call: Call, plan: Plan) -> AsyncIterator[None]:
+        """Read what decides, and set `plan.body` and `call.targets`; what was spooled is gone afterwards."""
+        coding = call.headers.get(b"content-encoding")
+        if coding and coding.lower() != b"identity":
+            raise GatewayError("unsupported_media_type", "A compressed body (content-encoding) is not supported.")
+        kind = call.headers.get(b"content-type", b"")
+        takes = operation.takes
+        if takes is Takes.FORM_OR_JSON:
+            takes = Takes.FORM if kind.lower().startswith(b"multipart/") else Takes.JSON
+        if takes is Takes.FORM:
+            options = self._options()
+            spool = Spool(
+                options.spool_directory, max_bytes=options.spool_max_bytes, memory_bytes=options.spool_memory_bytes
+            )
+            with contextlib.closing(spool):
+                async with watching(request, self._tasks):
+                    await self._read_form(operation, request, call, plan, spool)
+                    yield
+            return
+        if takes is Takes.JSON:
+            await self._read_json(operation, request, call, plan)
+        else:
+            await self._read_nothing(request, plan)
+            self._choose(operation, call, plan, None, set())
+        yield
+
+    async def _read_nothing(self, request: web.Request, plan: Plan) -> None:
+        """A body that means nothing here goes on as it came, if it is small and JSON."""
+        timeout_s = self._gate.limits.body_timeout_s
+        body = await read_body(request, _MAX_SMALL_BODY_BYTES, timeout_s)
+        if body.strip() and request.method != "GET":
+            plan.body = JsonBody(body, read_json_object(body), {})
+
+    async def _read_json(self, operation: Operation, request: web.Request, call: Call, plan: Plan) -> None:
+        kind = call.headers.get(b"content-type")
+        if kind is not None:
+            check_content_type(kind)
+        limits = self._gate.limits
+        body = await read_body(request, limits.max_body_bytes, limits.body_timeout_s)
+        document = read_json_object(body)
+        changes: dict[str, Any] = {}
+        if operation is CREATE_RESPONSE:
+            changes = storage_changes(plan.key, document)
+            plan.learns = is_stored(document, changes)
+        stream = document.get("stream")
+        if stream is not None and type(stream) is not bool:
+            raise GatewayError("invalid_field", "The field 'stream' must be true or false.", param="stream")
+        call.body, call.document, call.stream = body, document, stream is True
+        model = _model_of(operation, document)
+        near = await self._objects.check_references(plan.key, document)
+        self._choose(operation, call, plan, model, near)
+        plan.body = JsonBody(body, document, changes)
+
+    async def _read_form(
+        self, operation: Operation, request: web.Request, call: Call, plan: Plan, spool: Spool
+    ) -> None:
+        options = self._options()
+        kind = call.headers.get(b"content-type", b"")
+        form = Form(boundary_of(kind), {"model", "stream"} if operation.model else ())
+        incoming = Incoming(request, options.max_upload_bytes, self._gate.limits.body_timeout_s)
+        body = await read_form(
+            kind,
+            form,
+            spool,
+            incoming,
+            needs_model=bool(operation.model),
+            small_bytes=min(options.spool_memory_bytes, options.spool_max_bytes),
+        )
+        call.stream = body.value("stream") in ("true", "True", "1")
+        document: Document = {} if body.model is None else {"model": body.model}
+        self._choose(operation, call, plan, _model_of(operation, document), set())
+        plan.body = body
+
+    def _choose(self, operation: Operation, call: Call, plan: Plan, model: str | None, near: set[str]) -> None:
+        """The targets: by model, else where the object lies, else by configuration. Raises GatewayError."""
+        if plan.about is not None:
+            call.targets = [self._providers.named(plan.about.provider)]
+            return
+        if model is not None:
+            call.asked_model = model
+            call.targets = self._providers.of_route(self._routes.find(plan.key, model), near)
+            return
+        if operation.model and plan.key.models is not None:
+            message = "The field 'model' is required: this API key may use certain models only."
+            raise GatewayError("missing_field", message, param="model")
+        call.targets = [
+            self._providers.named(near.pop()) if near else self._providers.default(self._options().provider)
+        ]
+
+
+def _model_of(operation: Operation, document: Document) -> str | None:
+    """The model that a body names. Raises missing_field, invalid_field."""
+    model = document.get("model")
+    if not operation.model or (model is None and operation.model == "may"):
+        return None
+    if model is None:
+        raise GatewayError("missing_field", "The field 'model' is required.", param="model")
+    if type(model) is not str or not 0 < len(model) <= _MAX_MODEL_CHARS:
+        message = f"The field 'model' must be a string of 1 to {_MAX_MODEL_CHARS} characters."
+        raise GatewayError("invalid_field", message, param="model")
+    return model

@@ -1,0 +1,124 @@
+"""What passes through a relay: a request that is going out, and the exchange with the one who took it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.errors import Again, GatewayError, Sent
+from gateway.upstream.health import Breaker, Ticket
+from gateway.upstream.job import Admission, Outcome
+from gateway.upstream.pulled import PulledAnswer
+from gateway.wire.usage import Usage
+
+# As in dispatch: failures of a target that works, and those that say nothing about its health.
+_ANSWERED = frozenset({"upstream_4xx", "context_length_exceeded", "content_policy_violation"})
+_NO_FAULT = frozenset(
+    {"upstream_429", "upstream_408", "upstream_409", "upstream_total_timeout", "upstream_reset_before_write"}
+)
+
+
+class Body(Protocol):
+    """A request's body. `replayable` says whether `pieces` may be asked for (again)."""
+
+    content_type: bytes
+
+    @property
+    def replayable(self) -> bool:
+        """Can it be sent from its beginning now?"""
+
+    def whole(self, model: str) -> bytes | None:
+        """All of it, for a target's `model`, where it is held in memory."""
+
+    def length(self, model: str) -> int | None:
+        """Its bytes for a target's `model`; None where nobody knows yet."""
+
+    def pieces(self, model: str) -> AsyncIterator[bytes]:
+        """All of it in pieces, for a target's `model`. Raises GatewayError where the client sends no good body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What to send to whichever target takes it. `path` begins behind the provider's base URL.
+
+    `creates` marks a request that makes a lasting object: it is not sent again where the first may have been
+    carried out. `patience_s`, where given, takes the place of the target's limit for the whole call: a transfer
+    of many bytes is limited by its silence, not by its length.
+    """
+
+    method: str
+    path: str
+    body: Body | None
+    admission: Admission
+    creates: bool = False
+    patience_s: float | None = None
+
+
+class Exchange:
+    """An answer with a good status, for its consumer to read, write on, and `settle`."""
+
+    def __init__(self, outcome: Outcome, answer: PulledAnswer, ticket: Ticket, close: Callable[[], None]) -> None:
+        self.target = outcome.target
+        self.outcome = outcome
+        self.answer = answer
+        self.settled = False
+        self._ticket = ticket
+        self._close = close
+
+    def began(self) -> None:
+        """The answer is about to go to the client: nothing is tried again, and the target has shown that it works."""
+        self._ticket = self.target.breaker.answering(self._ticket)
+
+    def settle(self, usage: Usage | None, error: GatewayError | None = None, *, streamed_tokens: int = 0) -> None:
+        """Close the account, before the last bytes leave; from here on nothing is tried again."""
+        if self.settled:
+            return
+        self.settled = True
+        outcome = self.outcome
+        outcome.duration_s = time.perf_counter() - outcome.started_at
+        outcome.usage = usage
+        outcome.streamed_tokens = streamed_tokens
+        if error is None:
+            self.target.breaker.succeed(self._ticket)
+        else:
+            outcome.code = error.code
+            outcome.billable = True  # something has come, whatever ended it
+            _judge(self.target.breaker, self._ticket, error)
+        outcome.status = self.answer.status
+        self._close()
+
+    def failed(self, error: GatewayError) -> None:
+        """Note a failure from which nothing has reached the client."""
+        if self.settled:
+            return
+        outcome = self.outcome
+        outcome.duration_s = time.perf_counter() - outcome.started_at
+        outcome.code = error.code
+        outcome.status = error.status
+        outcome.sent = outcome.sent and error.failure.sent is not Sent.NO
+        outcome.billable = error.failure.billable
+        if error.should_retry is None:
+            error.should_retry = False  # our own attempts are used up then; an SDK's would only multiply them
+        _judge(self.target.breaker, self._ticket, error)
+
+    def broke_off(self, error: BaseException) -> None:
+        """The client has gone, or the gateway is stopped, or it has a bug."""
+        if self.settled:
+            return
+        gone = isinstance(error, (asyncio.CancelledError, ConnectionError))
+        self.outcome.duration_s = time.perf_counter() - self.outcome.started_at
+        self.outcome.code, self.outcome.status = ("client_gone", 499) if gone else ("internal_error", 500)
+        self.target.breaker.forget(self._ticket)
+
+
+def _judge(breaker: Breaker, ticket: Ticket, error: GatewayError) -> None:
+    """Tell the target's breaker what a failure says of it."""
+    if error.code in _ANSWERED:
+        breaker.succeed(ticket)
+    elif error.failure.again in (Again.NEVER, Again.SPECIAL) or error.code in _NO_FAULT:
+        breaker.forget(ticket)
+    else:
+        breaker.fail(ticket)
