@@ -34,6 +34,7 @@ bench: install
 docs: install
 	$(BIN)/python -m gateway.settings.docs docs/configuration.md
 	$(BIN)/python -m gateway.metrics.document docs/metrics.md
+	$(BIN)/python -m gateway.server.error_page docs/errors.md
 
 schema: install
 	$(BIN)/python -m gateway.store.schema_dump schema.sql

@@ -53,6 +53,7 @@ class _Worker:
     reload_when_ready: bool = False
 
     def send(self, sent: signal.Signals) -> None:
+        """Send a signal, if it still runs."""
         if self.process.returncode is not None:
             return
         try:

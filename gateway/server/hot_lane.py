@@ -1,8 +1,8 @@
 """The protocol in front of every connection.
 
 It reads each request's head within the limits that neither httptools nor aiohttp has, serves the plain hot
-case itself, and hands everything else, with the bytes read so far, to aiohttp. When aiohttp is done with a
-request the next one comes here again, so one connection may mix both and every head meets the same limits.
+case itself, and hands everything else to aiohttp, one request at a time and each cut exactly where it ends:
+what follows waits here, so one connection may mix both lanes and every head meets the same limits.
 
 Plain is: POST, HTTP/1.1, one of the pipeline's paths without a query, Content-Length, no Expect, no upgrade.
 """
@@ -11,40 +11,48 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import httptools
 
 from gateway.errors import GatewayError
-from gateway.pipeline.call import Call, Reply
-from gateway.pipeline.pipeline import retry_headers
+from gateway.pipeline.call import Call
+from gateway.server.answering import Answering
+from gateway.server.framing import Body, CountedBody, LostBody
 from gateway.server.gate import Gate
+from gateway.server.head import ALLOWED_METHODS, check_unfinished_head, read_slow_head, too_large
+from gateway.server.refusal import refusal
 from gateway.server.slow_lane import SlowLane
-from gateway.server.status import status_line
-from gateway.upstream.job import Flow, Headers
 from gateway.wire.openai import Endpoint
 
 _log = logging.getLogger("gateway.server")
 
-# What a connection is doing; the sweep compares `_since` with the limit of its state.
+# What a connection is doing; the sweep compares `_since` with the limit of its state. BLOCKED: the answer is
+# given but not taken; SLOW: aiohttp has the request; LEAVING: the last word is said, what comes is dropped.
 _IDLE, _HEAD, _BODY, _BUSY, _BLOCKED, _SLOW, _LEAVING = range(7)
+# How much of the requests to come may wait for the one under way.
 _MAX_WAITING_BYTES = 65_536
 _BODY_TOTAL_FACTOR = 10
+# Closing with input unread resets the connection, and the client may lose the answer: it gets so long, after
+# its last byte and in all, to read it and hang up.
 _LEAVE_S = 2.0
+_LINGER_S = 30.0
 _NOT_PLAIN = (b"transfer-encoding", b"expect", b"upgrade")
+_NO_BODY = CountedBody(0)
 
 
-class HotLane(asyncio.Protocol):
+class HotLane(Answering):
     """One client's connection."""
 
     __slots__ = (
+        "_answered",
         "_body",
         "_client_ip",
         "_endpoint",
-        "_flow",
-        "_gate",
+        "_framing",
         "_headers",
-        "_keep_alive",
+        "_hot",
+        "_make_slow_lane",
         "_missing",
         "_reading_paused",
         "_request_since",
@@ -53,26 +61,27 @@ class HotLane(asyncio.Protocol):
         "_slow",
         "_state",
         "_task",
-        "_transport",
-        "_write_blocked",
     )
 
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
-        self._transport: Any = None
+    def __init__(
+        self, gate: Gate, hot: Mapping[bytes, Endpoint], make_slow_lane: Callable[[HotLane], SlowLane]
+    ) -> None:
+        """`hot`: the request lines that may be served here, and by which endpoint."""
+        super().__init__(gate)
+        self._hot = hot
+        self._make_slow_lane = make_slow_lane
         self._state = _IDLE
         self._since = 0.0
         self._request_since = 0.0
         self._rest = b""
-        self._body: list[bytes] = []
+        self._body = bytearray()
         self._missing = 0
         self._headers: dict[bytes, bytes] = {}
         self._endpoint: Endpoint | None = None
-        self._keep_alive = True
         self._task: asyncio.Task[None] | None = None
         self._slow: SlowLane | None = None
-        self._flow: Flow | None = None
-        self._write_blocked = False
+        self._framing: Body = _NO_BODY
+        self._answered = False
         self._reading_paused = False
         self._client_ip = ""
 
@@ -83,41 +92,44 @@ class HotLane(asyncio.Protocol):
         self._since = self._gate.loop.time()
         peer = transport.get_extra_info("peername")
         self._client_ip = peer[0] if isinstance(peer, tuple) else ""
-        full = self._gate.full
-        self._gate.connections.add(self)
-        if full:
+        gate = self._gate
+        full = gate.full
+        gate.connections.add(self)
+        if gate.overrun:  # too many even to be told so
+            self.close()
+        elif full:
             self._refuse(GatewayError("overloaded", "The gateway has too many connections.", retry_after_s=1))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gate.connections.discard(self)
+        self._transport = None
         if self._task is not None:
             self._task.cancel()
         slow, self._slow = self._slow, None
         if slow is not None:
             slow.connection_lost(exc)
-        self._transport = None
-
-    def close(self) -> None:
-        """Close at once; a request under way is cancelled."""
-        if self._transport is not None:
-            self._transport.abort()
 
     def close_if_idle(self) -> None:
         """Close if no request is under way."""
-        idle = self._state == _IDLE or (self._state == _SLOW and self._slow is not None and self._slow.is_idle)
-        if idle and not self._rest and self._transport is not None:
+        if self._state == _IDLE and self._transport is not None:
             self._transport.close()
+
+    @property
+    def is_busy(self) -> bool:
+        """Is a request, or the answer to one, under way?"""
+        return self._state not in (_IDLE, _LEAVING)
 
     def pause_writing(self) -> None:
         self._write_blocked = True
-        if self._state != _BUSY:
-            self._since = self._gate.loop.time()
-        self._request_since = self._gate.loop.time()
+        if self._slow is not None:
+            self._slow.pause_writing()
         if self._flow is not None:
             self._flow.pause_reading()
 
     def resume_writing(self) -> None:
         self._write_blocked = False
+        if self._slow is not None:
+            self._slow.resume_writing()
         if self._flow is not None:
             self._flow.resume_reading()
         elif self._state == _BLOCKED:
@@ -125,14 +137,17 @@ class HotLane(asyncio.Protocol):
 
     def check_time(self, now: float) -> None:
         """Enforce the time limit of what the connection is doing."""
+        transport = self._transport
+        if transport is None:
+            return
         limits = self._gate.limits
         state = self._state
         passed = now - self._since
-        if self._write_blocked and now - self._request_since > limits.write_timeout_s:
+        if self.is_stuck(now):
             self.close()
         elif state == _IDLE:
-            if passed > limits.idle_timeout_s and self._transport is not None:
-                self._transport.close()
+            if passed > limits.idle_timeout_s:
+                transport.close()
         elif state == _HEAD:
             if passed > limits.head_timeout_s:
                 self._refuse(GatewayError("request_timeout", "The request's headers took too long to arrive."))
@@ -140,21 +155,14 @@ class HotLane(asyncio.Protocol):
             total = now - self._request_since
             if passed > limits.body_timeout_s or total > _BODY_TOTAL_FACTOR * limits.body_timeout_s:
                 self._refuse(GatewayError("request_timeout", "The request's body took too long to arrive."))
-        elif state == _SLOW:
-            self._check_slow(now)
-        elif state == _LEAVING and passed > _LEAVE_S:
-            self.close()
+        elif state == _LEAVING:
+            self._check_leaving(now)
 
-    def _check_slow(self, now: float) -> None:
-        slow = self._slow
-        if slow is None:
-            return
-        if not slow.is_idle and not slow.is_write_blocked:
-            self._since = now
-        elif slow.is_write_blocked and now - self._since > self._gate.limits.write_timeout_s:
+    def _check_leaving(self, now: float) -> None:
+        if self._unsent:  # the client is still reading: `is_stuck` watches it
+            self._since = self._request_since = now
+        elif now - self._since > _LEAVE_S or now - self._request_since > _LINGER_S:
             self.close()
-        elif slow.is_idle and now - self._since > self._gate.limits.idle_timeout_s:
-            self._transport.close()
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -166,68 +174,72 @@ class HotLane(asyncio.Protocol):
             self._take(self._rest + data)
         elif state == _BODY:
             self._take_body(data)
-        elif state != _LEAVING:
-            self._rest += data
-            if len(self._rest) > _MAX_WAITING_BYTES and not self._reading_paused:
-                self._reading_paused = True
-                self._transport.pause_reading()
+        elif state == _LEAVING:
+            self._since = self._gate.loop.time()
+        elif state == _SLOW and not self._framing.done:
+            self._take_slow_body(data)
+        else:
+            self._keep_waiting(data)
 
-    def take_back(self, data: bytes) -> None:
-        """aiohttp is idle and the next request begins with `data`."""
-        self._transport.set_protocol(self)
-        self._state = _IDLE
-        self._take(data)
+    def _keep_waiting(self, data: bytes) -> None:
+        """Requests that wait for the one under way."""
+        self._rest += data
+        if len(self._rest) > _MAX_WAITING_BYTES:
+            self._reading_paused = True
+            self._transport.pause_reading()
 
     def _take(self, data: bytes) -> None:
         """The beginning of a request, whole or not."""
         self._rest = b""
         gate = self._gate
         limits = gate.limits
+        if data[0] < 32:  # empty lines before a request are passed over (RFC 9112, 2.2)
+            data = data.lstrip(b"\r\n")
+            if not data:
+                return
         end = data.find(b"\r\n\r\n")
         if end < 0 or end > limits.max_head_bytes:
-            self._wait_for_head(data, too_large=end > limits.max_head_bytes)
+            self._wait_for_head(data, too_long=end >= 0)
             return
-        line_end = data.find(b"\r\n")
-        endpoint = gate.hot.get(data[:line_end])
-        if endpoint is None and line_end > limits.max_url_bytes:
-            self._refuse(GatewayError("url_too_long", f"The URL is longer than {limits.max_url_bytes} bytes."))
-            return
-        if data.count(b"\r\n", 0, end) > limits.max_headers:
+        endpoint = self._hot.get(data[: data.find(b"\r\n")])
+        start = end + 4
+        count = data.count(b"\r\n", 0, end)
+        if count > limits.max_headers:
             self._refuse(GatewayError("headers_too_large", f"The request has more than {limits.max_headers} headers."))
             return
-        start = end + 4
-        length = self._read_head(data[:start]) if endpoint is not None else -1
+        length = self._read_head(data[:start], count) if endpoint is not None else -1
         if length < 0:
-            self._hand_over(data)
+            self._hand_over(data, start)
             return
         if length > limits.max_body_bytes:
-            self._refuse(GatewayError("body_too_large", f"The body is larger than {limits.max_body_bytes} bytes."))
+            error = GatewayError("body_too_large", f"The body is larger than {limits.max_body_bytes} bytes.")
+            self._refuse(error, self._headers.get(b"x-request-id"))
             return
         self._endpoint = endpoint
         if len(data) - start >= length:
             self._rest = data[start + length :]
             self._serve(data[start : start + length])
         else:
-            self._body = [data[start:]]
+            self._body = bytearray(data[start:])
             self._missing = length - (len(data) - start)
             self._state = _BODY
             self._since = self._request_since = gate.loop.time()
 
-    def _wait_for_head(self, data: bytes, *, too_large: bool) -> None:
-        limits = self._gate.limits
-        if too_large or len(data) > limits.max_head_bytes:
-            message = f"The request's headers are larger than {limits.max_head_bytes} bytes."
-            self._refuse(GatewayError("headers_too_large", message))
-        elif data[0] in b"\r\n" or 65 <= data[0] <= 90 or 97 <= data[0] <= 122:
-            if self._state != _HEAD:
-                self._state = _HEAD
-                self._since = self._gate.loop.time()
-            self._rest = data
-        else:
-            self._refuse(GatewayError("invalid_http", "This is not an HTTP request."))
+    def _wait_for_head(self, data: bytes, *, too_long: bool) -> None:
+        try:
+            check_unfinished_head(data, self._gate.limits)
+            if too_long:
+                raise too_large(self._gate.limits)
+        except GatewayError as error:
+            self._refuse(error)
+            return
+        if self._state != _HEAD:
+            self._state = _HEAD
+            self._since = self._gate.loop.time()
+        self._rest = data
 
-    def _read_head(self, head: bytes) -> int:
-        """The body's length, or -1 for a request that is not plain; fills `_headers`."""
+    def _read_head(self, head: bytes, count: int) -> int:
+        """The body's length, or -1 for a request that is not plain; fills `_headers`. `count` lines hold headers."""
         self._headers = {}
         headers = self._headers
         parser = httptools.HttpRequestParser(self)
@@ -236,12 +248,15 @@ class HotLane(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             return -1
         length = headers.get(b"content-length")
-        if length is None:
+        if length is None or len(headers) != count:  # one that comes twice is looked at with more care
             return -1
         for name in _NOT_PLAIN:
             if name in headers:
                 return -1
-        self._keep_alive = parser.should_keep_alive()
+        if b" \r\n" in head or b"\t\r\n" in head:  # httptools leaves white space at the end of a value
+            return -1
+        connection = headers.get(b"connection")
+        self._keep_alive = connection is None or b"close" not in connection.lower()
         return int(length)
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -251,29 +266,62 @@ class HotLane(asyncio.Protocol):
     def _take_body(self, data: bytes) -> None:
         missing = self._missing
         if len(data) < missing:
-            self._body.append(data)
+            self._body += data
             self._missing = missing - len(data)
             self._since = self._gate.loop.time()
             return
-        self._body.append(data[:missing])
+        body = b"".join((self._body, data[:missing]))
+        self._body = bytearray()
         self._rest = data[missing:]
-        body = b"".join(self._body)
-        self._body = []
         self._serve(body)
 
-    def _hand_over(self, data: bytes) -> None:
-        """Give the connection to aiohttp until it is idle again."""
-        self._state = _SLOW
-        self._since = self._gate.loop.time()
+    # --- aiohttp's requests -----------------------------------------------------------------------
+
+    def _hand_over(self, data: bytes, start: int) -> None:
+        """Give aiohttp the request that begins `data`; its head is `start` bytes long."""
+        try:
+            head, self._framing = read_slow_head(data[:start], self._gate.limits)
+        except GatewayError as error:
+            self._refuse(error)
+            return
         slow = self._slow
         if slow is None:
-            assert self._gate.make_slow_lane is not None
-            slow = self._slow = self._gate.make_slow_lane(self)
-            self._transport.set_protocol(slow)
+            slow = self._slow = self._make_slow_lane(self)
             slow.connection_made(self._transport)
-        else:
-            self._transport.set_protocol(slow)
-        slow.take(data)
+        self._state = _SLOW
+        self._answered = False
+        self._keep_alive = True
+        slow.data_received(head)
+        if start < len(data):
+            if self._framing.done:
+                self._keep_waiting(data[start:])
+            else:
+                self._take_slow_body(data[start:])
+
+    def _take_slow_body(self, data: bytes) -> None:
+        slow = self._slow
+        if slow is None:
+            return
+        try:
+            taken = self._framing.feed(data)
+        except GatewayError as error:
+            self._framing = LostBody()
+            if self._answered:
+                self._leave(linger=True)
+            else:
+                slow.fail_body(error)
+            return
+        slow.feed_body(data if taken == len(data) else data[:taken])
+        if taken < len(data):
+            self._keep_waiting(data[taken:])
+        if self._framing.done and self._answered:
+            self._next()
+
+    def slow_answered(self, *, keep_alive: bool) -> None:
+        """aiohttp has written its answer; where it does not keep the connection it will close it itself."""
+        self._answered = True
+        if keep_alive and self._framing.done and self._state == _SLOW:
+            self._next()
 
     # --- serving ----------------------------------------------------------------------------------
 
@@ -289,7 +337,7 @@ class HotLane(asyncio.Protocol):
             if self._transport is None:
                 return
             if reply is not None:
-                self._write_reply(reply)
+                self.reply(reply)
         except asyncio.CancelledError:  # the client is gone
             return
         except Exception:
@@ -304,75 +352,49 @@ class HotLane(asyncio.Protocol):
     def _next(self) -> None:
         """The answer is written: close, or read the next request."""
         transport = self._transport
-        if transport is None:
+        if transport is None or transport.is_closing():
             return
         if not self._keep_alive or self._gate.draining:
-            self._leave()
+            self._leave(linger=False)
             return
         if self._write_blocked:
             self._state = _BLOCKED
             return
         self._state = _IDLE
         self._since = self._gate.loop.time()
-        if self._reading_paused:
-            self._reading_paused = False
-            transport.resume_reading()
         if self._rest:
             self._take(self._rest)
+        if self._reading_paused and (len(self._rest) < _MAX_WAITING_BYTES // 2 or self._state in (_IDLE, _HEAD)):
+            self._resume_reading()
 
-    def _leave(self) -> None:
-        """Say no more, and let the client read what was said before the connection goes."""
-        if self._transport is None or self._state == _LEAVING:
-            return
-        self._state = _LEAVING
-        self._since = self._gate.loop.time()
-        self._rest = b""
-        if self._reading_paused:
+    def _resume_reading(self) -> None:
+        if self._reading_paused and self._transport is not None and not self._transport.is_closing():
             self._reading_paused = False
             self._transport.resume_reading()
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-        else:
-            self._transport.close()
 
-    def _refuse(self, error: GatewayError) -> None:
+    def _leave(self, *, linger: bool) -> None:
+        """Say no more, and let the client read what was said before the connection goes.
+
+        `linger`: the request was not read to its end. TLS cannot be closed in one direction, so there the sweep
+        closes it in the end.
+        """
+        transport = self._transport
+        if transport is None or transport.is_closing() or self._state == _LEAVING:
+            return
+        self._state = _LEAVING
+        self._since = self._request_since = self._gate.loop.time()
+        self._rest = b""
+        self._resume_reading()
+        if transport.can_write_eof():
+            transport.write_eof()
+        elif not linger and not transport.get_write_buffer_size():
+            transport.close()
+
+    def _refuse(self, error: GatewayError, client_id: bytes | None = None) -> None:
         """Answer a request that is not going to be read to its end."""
         self._keep_alive = False
-        headers: Headers = [(b"content-type", b"application/json"), *retry_headers(error)]
-        self._body = []
+        self._body = bytearray()
         self._gate.recorder.refused(error, self._client_ip)
-        self._write_reply(Reply(error.status, error.body(), headers))
-        self._leave()
-
-    def _write_reply(self, reply: Reply) -> None:
-        body = reply.body
-        head = self._render_head(reply.status, reply.headers)
-        self._transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
-
-    def _render_head(self, status: int, headers: Headers) -> bytes:
-        lines = b"".join([b"%b: %b\r\n" % header for header in headers])
-        closing = b"" if self._keep_alive and not self._gate.draining else b"connection: close\r\n"
-        return b"%bdate: %b\r\n%b%b" % (status_line(status), self._gate.date, lines, closing)
-
-    # --- a streamed answer: this connection is the pipeline's Sink ------------------------------------
-
-    def start(self, status: int, headers: Headers) -> None:
-        """Write the head of a streamed answer."""
-        self._transport.write(self._render_head(status, headers) + b"transfer-encoding: chunked\r\n\r\n")
-
-    def write(self, data: bytes) -> None:
-        """Write a chunk at once."""
-        transport = self._transport
-        if transport is not None and data:
-            transport.write(b"%x\r\n%b\r\n" % (len(data), data))
-
-    def end(self) -> None:
-        """Write the last chunk."""
-        if self._transport is not None:
-            self._transport.write(b"0\r\n\r\n")
-
-    def attach(self, flow: Flow | None) -> None:
-        """Whom to pause while the client takes nothing."""
-        self._flow = flow
-        if flow is not None and self._write_blocked:
-            flow.pause_reading()
+        allow = ALLOWED_METHODS if error.code == "method_not_allowed" else None
+        self.reply(refusal(error, client_id, allow=allow))
+        self._leave(linger=True)

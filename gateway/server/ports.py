@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from gateway.server.gate import Gate
 from gateway.server.hot_lane import HotLane
@@ -15,6 +17,8 @@ _BACKLOG = 4096
 # uvloop accepts one connection a turn for each handle (0.23, seen 2026-11): with one, a burst of new streams queues.
 _HANDLES = 8
 _POLL_S = 0.05
+_SHUTDOWN_S = 2.0
+_ABSENT = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
 class PortTakenError(Exception):
@@ -27,31 +31,42 @@ def bind(host: str, port: int, *, shared: bool) -> list[socket.socket]:
     Raises PortTakenError. A port that another gateway shares would be joined silently, so whoever starts first
     probes with a plain bind (`probe`).
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        found = socket.getaddrinfo(
-            host or None, port, family=0 if host else family, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise PortTakenError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
     made: list[socket.socket] = []
-    for info in dict.fromkeys(found):
-        sock = socket.socket(info[0], info[1])
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if info[0] == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    absent: OSError | None = None
+    for family, address in dict.fromkeys((info[0], info[4]) for info in found):
         try:
-            sock.bind(info[4] if port or not made else (info[4][0], made[0].getsockname()[1]))
+            wanted = (address[0], made[0].getsockname()[1]) if made and not port else address
+            made.append(_bound(family, wanted, shared=shared))
         except OSError as error:
-            sock.close()
+            if error.errno in _ABSENT:  # `localhost` names ::1 also where IPv6 is switched off
+                absent = error
+                continue
             for other in made:
                 other.close()
             raise PortTakenError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
-        sock.setblocking(False)
-        made.append(sock)
+    if not made:
+        raise PortTakenError(f"cannot listen on {host}:{port}: {absent and absent.strerror}")
     return made
+
+
+def _bound(family: int, address: Any, *, shared: bool) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def probe(host: str, port: int) -> int:
@@ -76,7 +91,7 @@ def server_tls(cert_file: Path, key_file: Path, client_ca_file: Path | None) -> 
 
 
 class Ports:
-    """What is listened on. `stop` closes the sockets, connections stay."""
+    """What is listened on. `stop` closes the sockets, connections stay. `port` is the first one's."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
@@ -88,10 +103,14 @@ class Ports:
     ) -> None:
         """Accept connections on `sockets`."""
         loop = asyncio.get_running_loop()
-        self.port = sockets[0].getsockname()[1]
+        self.port = self.port or sockets[0].getsockname()[1]
+        options: dict[str, Any] = {}
+        if tls is not None:  # a handshake is part of what the head's time limit is for
+            handshake_s = self._gate.limits.head_timeout_s
+            options = {"ssl": tls, "ssl_handshake_timeout": handshake_s, "ssl_shutdown_timeout": _SHUTDOWN_S}
         for sock in sockets:
             for handle in (sock, *(sock.dup() for _ in range(_HANDLES - 1))):
-                self._servers.append(await loop.create_server(make_lane, sock=handle, ssl=tls, backlog=_BACKLOG))
+                self._servers.append(await loop.create_server(make_lane, sock=handle, backlog=_BACKLOG, **options))
 
     async def stop(self) -> None:
         """Refuse new connections from now on."""
@@ -108,7 +127,6 @@ class Ports:
         deadline = gate.loop.time() + timeout_s
         gate.close_idle()
         while gate.connections and gate.loop.time() < deadline:
-            if not gate.in_flight:
-                gate.close_idle()
             await asyncio.sleep(_POLL_S)
-        return not gate.in_flight
+            gate.close_idle()
+        return not gate.busy

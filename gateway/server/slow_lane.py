@@ -10,6 +10,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
 from gateway.errors import GatewayError
+from gateway.server.refusal import refusal
+from gateway.upstream.job import Headers
 
 if TYPE_CHECKING:
     import asyncio
@@ -20,7 +22,7 @@ _log = logging.getLogger("gateway.server")
 
 
 class SlowLane(RequestHandler):
-    """aiohttp's request handler, which gives the connection back to its hot lane when it is idle."""
+    """aiohttp's request handler. Its hot lane owns the connection and feeds it one request at a time."""
 
     __slots__ = ("_hot_lane",)
 
@@ -31,50 +33,66 @@ class SlowLane(RequestHandler):
         self._hot_lane: HotLane | None = hot_lane
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        hot_lane, self._hot_lane = self._hot_lane, None
+        self._hot_lane = None
         super().connection_lost(exc)
-        if hot_lane is not None:
-            hot_lane.connection_lost(exc if isinstance(exc, Exception) else None)
 
-    def data_received(self, data: bytes) -> None:
-        if self._hot_lane is not None and self.is_idle:
-            self._hot_lane.take_back(data)
-        else:
-            super().data_received(data)
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Write the answer; the hot lane goes on from there."""
+        response, reset = await super().finish_response(request, resp, start_time)
+        if self._hot_lane is not None and not reset:
+            self._hot_lane.slow_answered(keep_alive=bool(response.keep_alive))
+        return response, reset
 
-    def take(self, data: bytes) -> None:
-        """Requests from the hot lane."""
+    def feed_body(self, data: bytes) -> None:
+        """More of the body of the one request that was fed.
+
+        Of a body that it cannot parse aiohttp makes a message behind that request and tells nobody who reads it
+        (3.14, seen 2026-11).
+        """
+        waiting = len(self._messages)
         super().data_received(data)
+        if len(self._messages) > waiting:
+            self._messages.pop()
+            self.fail_body(GatewayError("invalid_http", "The request's body is not valid HTTP."))
 
-    @property
-    def is_idle(self) -> bool:
-        """Is it waiting for a request, with none begun?"""
-        waiter = self._waiter
-        return (
-            waiter is not None and not waiter.done() and not self._messages and not (self._close or self._force_close)
-        )
-
-    @property
-    def is_write_blocked(self) -> bool:
-        """Is the client taking nothing of what was written?"""
-        return self._paused
+    def fail_body(self, error: GatewayError) -> None:
+        """The body of the request under way is malformed: whoever reads it gets `error`."""
+        payload: Any = self._messages[-1][1] if self._messages else None
+        if payload is None and self._current_request is not None:
+            payload = self._current_request.content
+        if payload is not None:
+            payload.set_exception(error)
+            payload.feed_eof()  # there is nothing that aiohttp could wait for
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """Our error shape instead of aiohttp's plain text; header bytes are not logged."""
+        """Our error shape instead of aiohttp's plain text; no byte of the request is logged, it may hold a secret."""
+        if isinstance(exc, ConnectionError):  # the client has gone
+            raise exc
         if isinstance(exc, HttpProcessingError) or status == 400:
-            error = GatewayError("invalid_http", f"The request is not valid HTTP: {_reason(exc)}.")
+            error = GatewayError("invalid_http", f"The request is not valid HTTP ({type(exc).__name__}).")
         else:
-            _log.error("the handler of %s %s failed", request.method, request.path, exc_info=exc)
+            _log.error("the handler of a %s request failed", request.method, exc_info=exc)
             error = GatewayError("internal_error", "The gateway failed to handle this request.")
         if request.writer.output_size > 0:  # something was sent already: all that is left is to hang up
             raise ConnectionError("an answer had begun")
-        response = web.Response(status=error.status, body=error.body(), content_type="application/json")
+        reply = refusal(error, None)
+        response = PlainResponse(status=reply.status, body=reply.body, headers=decoded(reply.headers))
         response.force_close()
         return response
 
 
-def _reason(exc: BaseException | None) -> str:
-    """What was wrong, without the bytes that were: they may hold a secret."""
-    return type(exc).__name__ if exc is not None else "malformed"
+class PlainResponse(web.Response):
+    """An answer without aiohttp's `Server` line, also where no application prepares it."""
+
+    async def _prepare_headers(self) -> None:
+        await super()._prepare_headers()
+        self.headers.popall("Server", None)
+
+
+def decoded(headers: Headers) -> list[tuple[str, str]]:
+    """Header lines as aiohttp wants them."""
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]

@@ -10,9 +10,11 @@ from aiohttp import web
 from gateway.errors import GatewayError
 from gateway.pipeline.call import Call, Reply
 from gateway.server.gate import Gate
+from gateway.server.slow_lane import decoded
 from gateway.upstream.job import Flow, Headers
 
 _HIGH_WATER_BYTES = 65_536
+_BODY_TOTAL_FACTOR = 10
 
 
 class SlowSink:
@@ -60,7 +62,7 @@ class SlowSink:
             await self.wake.wait()
             self.wake.clear()
             if self._head is not None and response is None:
-                response = web.StreamResponse(status=self._head[0], headers=_decoded(self._head[1]))
+                response = web.StreamResponse(status=self._head[0], headers=decoded(self._head[1]))
                 await response.prepare(self._request)
             while self._chunks and response is not None:
                 data = self._chunks.popleft()
@@ -79,33 +81,38 @@ class SlowSink:
                 return response
 
 
-def _decoded(headers: Headers) -> list[tuple[str, str]]:
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
-
-
 def to_response(reply: Reply) -> web.Response:
     """A whole answer as aiohttp's."""
-    return web.Response(status=reply.status, body=reply.body, headers=_decoded(reply.headers))
+    return web.Response(status=reply.status, body=reply.body, headers=decoded(reply.headers))
 
 
 async def read_body(request: web.BaseRequest, max_bytes: int, timeout_s: float) -> bytes:
-    """The whole body. Raises body_too_large, or request_timeout after `timeout_s` of silence."""
+    """The whole body.
+
+    Raises body_too_large, request_timeout after `timeout_s` of silence or ten times that in all, invalid_http.
+    """
     if (request.content_length or 0) > max_bytes:
-        raise GatewayError("body_too_large", f"The body is larger than {max_bytes} bytes.")
-    chunks: list[bytes] = []
-    size = 0
+        raise _too_large(max_bytes)
+    body = bytearray()
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _BODY_TOTAL_FACTOR * timeout_s
     while True:
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout_at(min(deadline, loop.time() + timeout_s)):
                 chunk = await request.content.readany()
         except TimeoutError:
             raise GatewayError("request_timeout", "The request's body took too long to arrive.") from None
+        except web.RequestPayloadError:
+            raise GatewayError("invalid_http", "The request's body is not valid HTTP.") from None
         if not chunk:
-            return b"".join(chunks)
-        size += len(chunk)
-        if size > max_bytes:
-            raise GatewayError("body_too_large", f"The body is larger than {max_bytes} bytes.")
-        chunks.append(chunk)
+            return bytes(body)
+        if len(body) + len(chunk) > max_bytes:
+            raise _too_large(max_bytes)
+        body += chunk
+
+
+def _too_large(max_bytes: int) -> GatewayError:
+    return GatewayError("body_too_large", f"The body is larger than {max_bytes} bytes.")
 
 
 def headers_of(request: web.BaseRequest) -> dict[bytes, bytes]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import orjson
 from aiohttp import web
 
+from gateway.errors import GatewayError
 from gateway.metrics import Metrics
 from gateway.server.gate import Gate
 
@@ -33,9 +35,10 @@ class StatusPages:
 
     async def ready(self, request: web.Request) -> web.Response:
         """Send traffic here? 503 from the moment that draining begins."""
-        status = "draining" if self._gate.draining else "ready"
-        body = orjson.dumps({"status": status, **self._details()})
-        return web.Response(status=503 if self._gate.draining else 200, body=body, content_type="application/json")
+        if not self._gate.draining:
+            body = orjson.dumps({"status": "ready", **self._details()})
+            return web.Response(body=body, content_type="application/json")
+        raise GatewayError("draining", "The gateway is finishing its last requests; send new ones elsewhere.")
 
     async def metrics(self, request: web.Request) -> web.Response:
         """The metrics of all workers."""
@@ -44,4 +47,6 @@ class StatusPages:
 
     async def openapi(self, request: web.Request) -> web.Response:
         """The API's description."""
-        return web.Response(body=self._document(), content_type="application/json")
+        # The first time it is put together, which would hold up the loop for a while.
+        document = await asyncio.to_thread(self._document)
+        return web.Response(body=document, content_type="application/json")

@@ -25,6 +25,7 @@ class Text(str):
 
     @classmethod
     def at(cls, value: str, origin: Origin) -> Text:
+        """`value`, as written at `origin`."""
         text = cls(value)
         text.origin = origin
         return text

@@ -11,7 +11,7 @@ from gateway.errors import GatewayError
 from gateway.pipeline.stages.authenticate import Authenticate
 from gateway.server.slow_sink import headers_of
 from gateway.services.keys.key import Key
-from gateway.services.routing.routes import Routing
+from gateway.services.routing.routes import Route, Routing
 
 
 class Spending(Protocol):
@@ -33,24 +33,25 @@ class ModelList:
     async def list_models(self, request: web.Request) -> web.Response:
         """The declared models that the key may use."""
         key = await self._authenticate.identify(headers_of(request), "models")
-        models = [self._model(name) for name in self._routing.routes.declared if key.allows_model(name)]
+        declared = self._routing.routes.declared
+        models = [self._model(name, route) for name, route in declared.items() if key.allows_model(name)]
         return _json({"object": "list", "data": models})
 
     async def show_model(self, request: web.Request) -> web.Response:
-        """One of them. Raises model_not_found."""
+        """One of them, or an undeclared one that the key names. Raises model_not_found."""
         key = await self._authenticate.identify(headers_of(request), "models")
         name = request.match_info["id"]
         routes = self._routing.routes
-        declared = routes.find(name) is not None and key.allows_model(name)
-        if not declared and not (key.allows_direct(name) and routes.find_direct(name) is not None):
-            raise GatewayError(
-                "model_not_found", f"The model '{name[:256]}' does not exist or this key may not use it."
-            )
-        return _json(self._model(name))
+        route = routes.find(name) if key.allows_model(name) else None
+        if route is None and key.allows_direct(name):
+            route = routes.find_direct(name)
+        if route is None:
+            shown = name[:256].encode("utf-8", "replace").decode()
+            message = f"The model '{shown}' does not exist or this key may not use it."
+            raise GatewayError("model_not_found", message, param="model")
+        return _json(self._model(name, route))
 
-    def _model(self, name: str) -> dict[str, Any]:
-        route = self._routing.routes.find(name) or self._routing.routes.find_direct(name)
-        assert route is not None
+    def _model(self, name: str, route: Route) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": self._created, "owned_by": route.targets[0].provider}
 
     async def show_key(self, request: web.Request) -> web.Response:

@@ -72,6 +72,7 @@ class Snapshot:
         return watch
 
     def unwatch(self, watch: Watch) -> None:
+        """End a watch; what it saw is no longer kept."""
         self._watches.discard(watch)
 
     def keep(self, token: str, key: Key, watch: Watch) -> bool:

@@ -47,7 +47,7 @@ class Gateway:
 
     async def until(self, condition: Callable[[], object]) -> None:
         async with asyncio.timeout(30):
-            while not condition():  # noqa: ASYNC110  (files and other processes are polled)
+            while not condition():
                 await asyncio.sleep(0.01)
 
 

@@ -1,20 +1,27 @@
-"""Builds every object of a worker once and joins them; the only file that knows all parts."""
+"""One worker: every object of it, built once and joined."""
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import random
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
+from gateway.assembly.options import (
+    gate_limits,
+    is_loopback,
+    keys_options,
+    ledger_options,
+    price_overrides,
+    retry_options,
+    telemetry_of,
+)
 from gateway.errors import GatewayError
 from gateway.metrics import Metrics
 from gateway.metrics.process import watch_process
@@ -32,7 +39,7 @@ from gateway.server.admin.request import Route
 from gateway.server.admin.state import StatePages
 from gateway.server.app import make_app, open_lanes
 from gateway.server.body_log import BodyLog
-from gateway.server.gate import Gate, GateLimits
+from gateway.server.gate import Gate
 from gateway.server.gauges import keep_fresh, show_gauges
 from gateway.server.line_sink import LineSink
 from gateway.server.logs import is_terminal, set_up_logging
@@ -43,17 +50,16 @@ from gateway.server.ports import Ports, bind, server_tls
 from gateway.server.recorder import Recorder
 from gateway.server.redact import Redactor
 from gateway.server.request_log import RequestLog
+from gateway.server.retry_counts import RetryCounts
 from gateway.server.status_pages import StatusPages
 from gateway.server.telemetry import Telemetry
 from gateway.services.keys.secret import Secrets
-from gateway.services.keys.service import Keys, KeysOptions
-from gateway.services.ledger.service import Ledger, LedgerOptions
+from gateway.services.keys.service import Keys
+from gateway.services.ledger.service import Ledger
 from gateway.services.ledger.spending import Spending
-from gateway.services.prices.price import PriceOverride
 from gateway.services.prices.service import Prices
 from gateway.services.routing.build import Breakers, Surroundings, build_routes
 from gateway.services.routing.routes import Routes, Routing
-from gateway.settings import Price as PriceSettings
 from gateway.settings import (
     Settings,
     SettingsError,
@@ -63,17 +69,14 @@ from gateway.settings import (
     host_and_port,
     load,
     needs_restart,
-    pico_usd_per_token,
     watched_files,
 )
 from gateway.store.postgres import Address, Postgres
 from gateway.store.valkey import Valkey
 from gateway.tasks import Tasks
 from gateway.upstream.dispatch import Dispatch
-from gateway.upstream.job import Job
 from gateway.upstream.pool import Pool
-from gateway.upstream.retries import RetryBudget, RetryOptions
-from gateway.upstream.target import Target
+from gateway.upstream.retries import RetryBudget
 
 _log = logging.getLogger("gateway")
 
@@ -133,6 +136,7 @@ class Worker:
         self._valkey: Valkey | None = None
         self._telemetry: Telemetry | None = None
         self._runners: list[web.AppRunner] = []
+        self._watch(watched_files(settings))
         self.reload_state: dict[str, Any] = {"result": "ok", "error": None, "needs_restart": []}
 
     @classmethod
@@ -157,17 +161,17 @@ class Worker:
         )
         await self._open_valkey()
         self.keys = Keys(
-            postgres, ground.secrets, self.tasks, master_key=ground.master_key, options=_keys_options(settings)
+            postgres, ground.secrets, self.tasks, master_key=ground.master_key, options=keys_options(settings)
         )
         await self.keys.register.check_secret()
         await postgres.listen(_CHANGES, self.keys.on_change)
-        self._ledger = await Ledger.open(ground.home / "journal", postgres, _ledger_options(settings))
-        self._telemetry = _telemetry(settings, self.metrics)
+        self._ledger = await Ledger.open(ground.home / "journal", postgres, ledger_options(settings))
+        self._telemetry = telemetry_of(settings, self.metrics)
         self.recorder = Recorder(self.metrics, self._request_log, self._telemetry)
         self._authenticate = Authenticate(self.keys, self.metrics)
         self.routing = Routing(Routes({}, (), lambda provider, model: None, ()), random.Random())
         self._meter = Meter(self._ledger, Prices.load({}), self.metrics)
-        self.gate = Gate(self._pipeline(settings, meter=self._meter), self.recorder, _gate_limits(settings))
+        self.gate = Gate(self._pipeline(settings, meter=self._meter), self.recorder, gate_limits(settings))
         self.ports = Ports(self.gate)
         self.apply(settings)
         watch_process(self.metrics)
@@ -192,13 +196,13 @@ class Worker:
         """Put `settings` in force, all or nothing. Raises SettingsError, and then nothing has changed."""
         around = Surroundings(PROVIDERS, self.ground.environ, self.ground.answering, self._pool, self._breakers)
         routes, accounts = build_routes(settings, around)
-        prices = Prices.load(_price_overrides(settings))
+        prices = Prices.load(price_overrides(settings))
         metered = settings.stage_enabled(Meter.name)
         self.routing.routes = routes
         self.accounts = accounts
         self._meter.use_prices(prices)
         self.gate.pipeline = self._pipeline(settings, meter=self._meter if metered else None)
-        self.gate.limits = _gate_limits(settings)
+        self.gate.limits = gate_limits(settings)
         self._request_log.set_sample(settings.logging.requests.sample)
         self.recorder.bodies = BodyLog(settings.logging.bodies)
         self.settings = settings
@@ -212,14 +216,7 @@ class Worker:
         }
         if meter is not None:
             made[Meter.name] = meter
-        retries = RetryOptions(
-            attempts=settings.retries.attempts,
-            base_delay_s=settings.retries.base_delay_ms / 1000,
-            max_delay_s=settings.retries.max_delay_ms / 1000,
-            budget_share=settings.retries.budget_percent / 100,
-            budget_min=-(-settings.retries.budget_min // self.ground.workers),
-            budget_window_s=settings.retries.budget_window_s,
-        )
+        retries = retry_options(settings, self.ground.workers)
         dispatch = Dispatch(
             meter if meter is not None else NoMeter(),
             retries,
@@ -260,9 +257,7 @@ class Worker:
             public += private if exposed else routes.metrics_routes(pages)
         app = make_app(public, self.recorder.answered)
         limits = settings.server
-        runner, make_lane = await open_lanes(
-            app, self.gate, max_line_size=limits.max_url_bytes, max_field_size=limits.max_head_bytes
-        )
+        runner, make_lane = await open_lanes(app, self.gate)
         self._runners.append(runner)
         tls = limits.tls
         context = None if tls is None else server_tls(tls.cert_file, tls.key_file, tls.client_ca_file)
@@ -272,12 +267,11 @@ class Worker:
             await self._serve_admin(private, settings.admin.listen, shared=shared)
 
     async def _serve_admin(self, private: list[web.RouteDef], address: str, *, shared: bool) -> None:
-        runner = web.AppRunner(make_app(private, self.recorder.answered), access_log=None, handle_signals=False)
-        await runner.setup()
+        app = make_app(private, self.recorder.answered)
+        runner, make_lane = await open_lanes(app, self.gate, pipeline=False)
         self._runners.append(runner)
         host, port = host_and_port(address)
-        for sock in bind(host, port, shared=shared):
-            await web.SockSite(runner, sock).start()
+        await self.ports.listen(make_lane, bind(host, port, shared=shared), None)
 
     def _admin_handlers(self) -> list[Route]:
         return [*KeyHandlers(self.keys.register).routes(), *StatePages(self.routing, self._config_page).routes()]
@@ -305,19 +299,24 @@ class Worker:
 
     async def watch_config(self) -> None:
         """Reload when a file that the configuration came from has changed, as long as the worker lives."""
-        files = watched_files(self.settings)
-        seen = await asyncio.to_thread(fingerprint, files)
         while True:
             await asyncio.sleep(_WATCH_S)
-            now = await asyncio.to_thread(fingerprint, files)
-            if now != seen:
-                files = await self.reload() or files
-                seen = await asyncio.to_thread(fingerprint, files)
+            if await asyncio.to_thread(fingerprint, self._files) != self._seen:
+                await self.reload()
 
-    async def reload(self) -> tuple[Path, ...]:
-        """Read the configuration anew and put it in force; a bad one changes nothing. Returns the files to watch."""
+    async def reload(self) -> None:
+        """Read the configuration anew and put it in force; a bad one changes nothing."""
         if self.ground.config is None:
-            return ()
+            return
+        self._watch(await self._reload())
+
+    def _watch(self, files: tuple[Path, ...]) -> None:
+        self._files = files
+        self._seen = fingerprint(files)
+
+    async def _reload(self) -> tuple[Path, ...]:
+        """The files to watch from now on."""
+        assert self.ground.config is not None
         try:
             settings = await asyncio.to_thread(
                 load, self.ground.config, self.ground.environ, KEY_VARIABLES.keys(), STAGES
@@ -370,101 +369,3 @@ class Worker:
         self.metrics.refresh()
         self.metrics.close()
         self._sink.flush()
-
-
-class RetryCounts:
-    """Dispatch's watcher: retries and fallbacks as metrics."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    def retried(self, target: Target, code: str) -> None:
-        """A second try at the same target."""
-        self._metrics.retries.child(target.provider, code).inc()
-
-    def fell_back(self, job: Job, code: str) -> None:
-        """Another target is tried."""
-        self._metrics.fallbacks.child(job.asked_model).inc()
-
-    def budget_exhausted(self) -> None:
-        """A retry was not made."""
-        self._metrics.retry_budget_exhausted.child().inc()
-
-
-def _telemetry(settings: Settings, metrics: Metrics) -> Telemetry | None:
-    wanted = settings.telemetry
-    if not wanted.enabled:
-        return None
-    return Telemetry.start(wanted.service_name, wanted.endpoint, wanted.sample, metrics.spans_dropped.child())
-
-
-def _keys_options(settings: Settings) -> KeysOptions:
-    keys = settings.keys
-    return KeysOptions(
-        cache_size=keys.cache_size,
-        negative_cache_size=keys.negative_cache_size,
-        negative_cache_s=keys.negative_cache_s,
-        max_stale_s=keys.max_stale_s,
-        on_stale=keys.on_stale,
-    )
-
-
-def _ledger_options(settings: Settings) -> LedgerOptions:
-    ledger = settings.ledger
-    return LedgerOptions(
-        segment_mb=ledger.segment_mb,
-        fsync=ledger.fsync,
-        fsync_interval_ms=ledger.fsync_interval_ms,
-        copy_interval_ms=ledger.copy_interval_ms,
-        batch_rows=ledger.batch_rows,
-    )
-
-
-def _gate_limits(settings: Settings) -> GateLimits:
-    server = settings.server
-    return GateLimits(
-        max_connections=server.max_connections,
-        max_head_bytes=server.max_head_bytes,
-        max_headers=server.max_headers,
-        max_url_bytes=server.max_url_bytes,
-        max_body_bytes=server.max_body_mb * _MB,
-        head_timeout_s=server.head_timeout_s,
-        body_timeout_s=server.body_timeout_s,
-        idle_timeout_s=server.idle_timeout_s,
-        write_timeout_s=server.write_timeout_s,
-    )
-
-
-def _price_overrides(settings: Settings) -> dict[str, PriceOverride]:
-    return {
-        name: _price_override(model.price)
-        for model in settings.models
-        if model.price is not None
-        for name in (model.name, *model.aliases)
-    }
-
-
-def _price_override(price: PriceSettings) -> PriceOverride:
-    def pico(usd: Decimal | None) -> int | None:
-        return None if usd is None else pico_usd_per_token(usd)
-
-    return PriceOverride(
-        input=pico_usd_per_token(price.input_usd_per_mtok),
-        output=pico_usd_per_token(price.output_usd_per_mtok),
-        cached=pico(price.cached_input_usd_per_mtok),
-        cache_write=pico(price.cache_write_usd_per_mtok),
-        audio_in=pico(price.audio_input_usd_per_mtok),
-        audio_out=pico(price.audio_output_usd_per_mtok),
-        image_in=pico(price.image_input_usd_per_mtok),
-        image_out=pico(price.image_output_usd_per_mtok),
-    )
-
-
-def is_loopback(host: str) -> bool:
-    """Can only this machine reach `host`?"""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -1,0 +1,77 @@
+"""The writing side of a client's connection: answers whole and streamed, and who is slowed when they are not taken."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from gateway.pipeline.call import Reply
+from gateway.server.status import status_line
+from gateway.upstream.job import Flow, Headers
+
+if TYPE_CHECKING:
+    from gateway.server.gate import Gate
+
+
+class Answering(asyncio.Protocol):
+    """What the hot lane says to its client; for a streamed answer it is the pipeline's Sink."""
+
+    __slots__ = ("_flow", "_gate", "_keep_alive", "_transport", "_unsent", "_unsent_since", "_write_blocked")
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._transport: Any = None
+        self._keep_alive = True
+        self._flow: Flow | None = None
+        self._write_blocked = False
+        self._unsent = 0
+        self._unsent_since = 0.0
+
+    def close(self) -> None:
+        """Close at once; a request under way is cancelled."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def is_stuck(self, now: float) -> bool:
+        """Has the client taken nothing of what is written for longer than the write limit? Asked at every sweep."""
+        unsent = self._transport.get_write_buffer_size()
+        if not unsent or not self._unsent or unsent < self._unsent:
+            self._unsent_since = now
+        self._unsent = unsent
+        return unsent > 0 and now - self._unsent_since > self._gate.limits.write_timeout_s
+
+    def reply(self, reply: Reply) -> None:
+        """Write a whole answer."""
+        body = reply.body
+        head = self._render_head(reply.status, reply.headers)
+        self._write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
+
+    def _render_head(self, status: int, headers: Headers) -> bytes:
+        lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+        closing = b"" if self._keep_alive and not self._gate.draining else b"connection: close\r\n"
+        return b"%bdate: %b\r\n%b%b" % (status_line(status), self._gate.date, lines, closing)
+
+    def start(self, status: int, headers: Headers) -> None:
+        """Write the head of a streamed answer."""
+        self._write(self._render_head(status, headers) + b"transfer-encoding: chunked\r\n\r\n")
+
+    def write(self, data: bytes) -> None:
+        """Write a chunk at once."""
+        if data:
+            self._write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def end(self) -> None:
+        """Write the last chunk."""
+        self._write(b"0\r\n\r\n")
+
+    def _write(self, data: bytes) -> None:
+        transport = self._transport
+        # When the client is gone, the cancellation of its call is on the way, but bytes may come before it.
+        if transport is not None and not transport.is_closing():
+            transport.write(data)
+
+    def attach(self, flow: Flow | None) -> None:
+        """Whom to pause while the client takes nothing."""
+        self._flow = flow
+        if flow is not None and self._write_blocked:
+            flow.pause_reading()

@@ -1,0 +1,118 @@
+"""The heads of requests that go to aiohttp: what they must look like, and how their bodies are framed.
+
+The hot lane reads the heads of plain requests itself. Here nothing is in a hurry, so everything that could
+be understood in two ways is refused before aiohttp, whose limits and refusals are not ours, gets to see it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import httptools
+
+from gateway.errors import GatewayError
+from gateway.server.framing import Body, ChunkedBody, CountedBody
+
+if TYPE_CHECKING:
+    from gateway.server.gate import GateLimits
+
+# What the gateway has paths for; aiohttp names a path's own methods where it knows the path.
+ALLOWED_METHODS = b"DELETE, GET, HEAD, PATCH, POST"
+_LINE = re.compile(rb"[^ \r\n]+ +[^ \r\n]+ HTTP/1\.([01])")
+_METHOD = re.compile(rb"[A-Z][A-Z-]{0,31} ")
+# An upgrade may be ignored (RFC 9110, 7.8). aiohttp must not see one: it would take the body for another protocol's.
+_UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
+_TRANSFER_ENCODING = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
+_HOST = re.compile(rb"\r\nhost:", re.IGNORECASE)
+
+
+class _Head:
+    """httptools' callbacks for one head."""
+
+    __slots__ = ("headers", "url")
+
+    def __init__(self) -> None:
+        self.url = b""
+        self.headers: dict[bytes, bytes] = {}
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.lower()] = value.strip()
+
+
+def read_slow_head(head: bytes, limits: GateLimits) -> tuple[bytes, Body]:
+    """The head as aiohttp may have it, and the body that follows.
+
+    Raises GatewayError: url_too_long, invalid_http, method_not_allowed, expectation_failed.
+    """
+    line = head[: head.find(b"\r\n")]
+    check_url_length(line, limits.max_url_bytes)
+    found = _Head()
+    parser = httptools.HttpRequestParser(found)
+    try:
+        parser.feed_data(head)
+    except httptools.HttpParserUpgrade:
+        if line.startswith(b"CONNECT "):
+            raise GatewayError("method_not_allowed", "CONNECT is not allowed: the gateway is no proxy.") from None
+    except httptools.HttpParserInvalidMethodError:
+        if _METHOD.match(line):
+            raise GatewayError("method_not_allowed", "The request's method is unknown.") from None
+        raise _bad("its method is malformed") from None
+    except httptools.HttpParserError as error:
+        # llhttp's reasons name what was wrong, never the bytes: https://llhttp.org (read 2026-11).
+        raise _bad(str(error)) from None
+    version = _LINE.fullmatch(line)
+    if version is None:
+        raise _bad("its first line is not 'METHOD path HTTP/1.1'")
+    headers = found.headers
+    is_old = version.group(1) == b"0"
+    if len(_HOST.findall(head)) > 1:
+        raise _bad("it names more than one Host")
+    if not is_old and headers.get(b"expect", b"100-continue").lower() != b"100-continue":
+        raise GatewayError("expectation_failed", "The Expect header asks for something other than 100-continue.")
+    return _UPGRADE.sub(b"", head), _body(head, headers, limits, is_old=is_old)
+
+
+def _body(head: bytes, headers: dict[bytes, bytes], limits: GateLimits, *, is_old: bool) -> Body:
+    coding = headers.get(b"transfer-encoding")
+    if coding is None:
+        return CountedBody(int(headers.get(b"content-length", b"0")))
+    # Who reads these otherwise than the proxy in front of us lets a request be smuggled past it.
+    if is_old or coding.lower() != b"chunked" or len(_TRANSFER_ENCODING.findall(head)) > 1:
+        raise _bad("its transfer-encoding is not just 'chunked', or it speaks HTTP/1.0")
+    return ChunkedBody(limits.max_head_bytes)
+
+
+def check_url_length(line: bytes, max_bytes: int) -> None:
+    """Raises url_too_long for a request line, whole or not, whose URL is longer than `max_bytes`."""
+    if len(line) <= max_bytes:
+        return
+    url = line.partition(b" ")[2]
+    if len(url.removesuffix(b" HTTP/1.1").removesuffix(b" HTTP/1.0")) > max_bytes:
+        raise GatewayError("url_too_long", f"The URL is longer than {max_bytes} bytes.")
+
+
+def check_unfinished_head(data: bytes, limits: GateLimits) -> None:
+    """Raises GatewayError for the beginning of a head that can never become a good one, so as not to wait for more."""
+    first = data[0]
+    if not (65 <= first <= 90 or 97 <= first <= 122):
+        raise _bad("it does not begin with a method")
+    line_end = data.find(b"\r\n")
+    check_url_length(data if line_end < 0 else data[:line_end], limits.max_url_bytes)
+    if len(data) > limits.max_head_bytes:
+        raise too_large(limits)
+    feed = data.find(b"\n")
+    if feed >= 0 and (feed == 0 or data[feed - 1] != 13):
+        raise _bad("its lines end in LF alone")
+
+
+def too_large(limits: GateLimits) -> GatewayError:
+    """A head over its limit."""
+    return GatewayError("headers_too_large", f"The request's headers are larger than {limits.max_head_bytes} bytes.")
+
+
+def _bad(why: str) -> GatewayError:
+    return GatewayError("invalid_http", f"The request is not valid HTTP: {why}.")

@@ -1,0 +1,76 @@
+"""The running gateway does what /openapi.json says: Schemathesis asks it, rightly and wrongly."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.gateway_process import MASTER_KEY, GatewayProcess, gateway
+
+ROOT = Path(__file__).parents[3]
+_CONFIG = """
+seed = 1
+color = false
+
+[checks]
+# Bodies of the admin API have rules between fields and moments that a schema cannot give (a time in the future).
+positive_data_acceptance.enabled = {positive}
+# A query is text: a boolean in it may also be written 1 or yes.
+negative_data_rejection.enabled = {negative}
+
+[generation]
+deterministic = true
+max-examples = {examples}
+exclude-header-characters = "\\r\\n\\u0000"
+"""
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    with gateway(tmp_path_factory.mktemp("api") / "home", ROOT / "config" / "gateway.yaml") as process:
+        yield process
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    ("tag", "positive", "negative", "examples"),
+    [
+        ("inference", "true", "true", 60),
+        ("caller", "true", "true", 20),
+        ("status", "true", "true", 5),
+        ("admin", "false", "false", 30),
+    ],
+)
+def test_every_answer_is_as_described(
+    running: GatewayProcess, tmp_path: Path, tag: str, positive: str, negative: str, examples: int
+) -> None:
+    config = tmp_path / "schemathesis.toml"
+    config.write_text(_CONFIG.format(positive=positive, negative=negative, examples=examples))
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run"]
+    command += [f"{running.url}/openapi.json", "--include-tag", tag, "--max-failures", "20"]
+    command += ["--header", f"Authorization: Bearer {MASTER_KEY}", "--phases", "examples,coverage,fuzzing"]
+    hooks = {"SCHEMATHESIS_HOOKS": "tests.integration.server.schemathesis_hooks"}
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **hooks, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=220,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-12_000:] + done.stderr[-2_000:]
+    generated = re.search(r"(\d+) generated", done.stdout)
+    assert generated is not None
+    assert int(generated.group(1)) > 10
+    assert "Traceback" not in running.log
+    assert '"internal_error"' not in running.log
+    if tag == "inference":  # it has not just been refused
+        served = [line.get("endpoint") for line in running.log_lines() if line.get("status") == 200]
+        assert {"chat", "completions", "embeddings"} <= set(served)

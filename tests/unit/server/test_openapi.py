@@ -1,0 +1,87 @@
+"""The API's description is complete and well formed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from gateway.errors import FAILURES
+from gateway.server.openapi import build_document, openapi_document
+
+
+@pytest.fixture(scope="module")
+def document() -> Any:
+    return orjson.loads(openapi_document())
+
+
+def test_it_describes_every_path_that_the_gateway_promises(document: Any) -> None:
+    promised = {
+        "/v1/chat/completions": {"post"},
+        "/v1/completions": {"post"},
+        "/v1/embeddings": {"post"},
+        "/v1/models": {"get"},
+        "/v1/models/{id}": {"get"},
+        "/v1/key": {"get"},
+        "/healthz": {"get"},
+        "/readyz": {"get"},
+        "/metrics": {"get"},
+        "/openapi.json": {"get"},
+        "/admin/keys": {"get", "post"},
+        "/admin/keys/{id}": {"get", "patch", "delete"},
+        "/admin/keys/{id}/rotate": {"post"},
+        "/admin/config": {"get"},
+        "/admin/targets": {"get"},
+    }
+    for path, methods in promised.items():
+        assert methods <= document["paths"][path].keys() - {"parameters"}, path
+
+
+def test_every_failure_has_the_one_error_shape_and_a_request_id(document: Any) -> None:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if method == "parameters":
+                continue
+            assert "x-failures" not in operation
+            for status, response in operation["responses"].items():
+                if status >= "300":
+                    schema = response["content"]["application/json"]["schema"]
+                    assert schema == {"$ref": "#/components/schemas/Error"}, (path, method, status)
+                    assert "x-request-id" in response["headers"]
+
+
+def test_every_reference_leads_somewhere(document: Any) -> None:
+    def walk(value: Any) -> None:
+        if isinstance(value, dict):
+            if "$ref" in value:
+                found = document
+                for part in value["$ref"].removeprefix("#/").split("/"):
+                    found = found[part]
+            for inner in value.values():
+                walk(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                walk(inner)
+
+    walk(document)
+
+
+def test_operations_are_named_apart_and_say_who_may_call_them(document: Any) -> None:
+    operations = [
+        operation for item in document["paths"].values() for name, operation in item.items() if name != "parameters"
+    ]
+    names = [operation["operationId"] for operation in operations]
+    assert len(set(names)) == len(names)
+    assert all("security" in operation and operation["tags"] for operation in operations)
+
+
+def test_each_of_the_clients_own_failures_is_described_somewhere(document: Any) -> None:
+    text = openapi_document().decode()
+    passed_over = {"invalid_request", "no_provider", "client_gone"}  # of paths to come, and of nobody who could read it
+    assert [code for code in FAILURES if code not in passed_over and f"`{code}`" not in text] == []
+
+
+def test_a_document_is_built_anew_each_time_and_served_from_one(document: Any) -> None:
+    assert build_document() == document
+    assert openapi_document() is openapi_document()
