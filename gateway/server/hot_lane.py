@@ -49,6 +49,7 @@ class HotLane(Answering):
         "_body",
         "_client_ip",
         "_endpoint",
+        "_following",
         "_framing",
         "_headers",
         "_hot",
@@ -61,6 +62,7 @@ class HotLane(Answering):
         "_slow",
         "_state",
         "_task",
+        "_waiting",
     )
 
     def __init__(
@@ -79,6 +81,8 @@ class HotLane(Answering):
         self._headers: dict[bytes, bytes] = {}
         self._endpoint: Endpoint | None = None
         self._task: asyncio.Task[None] | None = None
+        self._waiting: asyncio.Future[Call] | None = None  # what the task waits for between two requests
+        self._following: Call | None = None
         self._slow: SlowLane | None = None
         self._framing: Body = _NO_BODY
         self._answered = False
@@ -329,25 +333,35 @@ class HotLane(Answering):
         assert self._endpoint is not None
         self._state = _BUSY
         call = Call(self._endpoint, self._headers, body, self._client_ip)
-        self._task = self._gate.loop.create_task(self._run(call))
+        if self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            waiting.set_result(call)
+        elif self._task is None:
+            self._task = self._gate.loop.create_task(self._run(call), name="connection")
+        else:
+            self._following = call
 
-    async def _run(self, call: Call) -> None:
+    async def _run(self, call: Call | None) -> None:
+        """Answer one call after the other, in one task for the whole connection: a new one costs more."""
         try:
-            reply = await self._gate.answer(call, self)
-            if self._transport is None:
-                return
-            if reply is not None:
-                self.reply(reply)
+            while call is not None:
+                reply = await self._gate.answer(call, self)
+                self._flow = None
+                if reply is not None and self._transport is not None:
+                    self.reply(reply)
+                call = reply = None  # an idle connection holds no bodies
+                self._next()
+                call, self._following = self._following, None
+                if call is None:
+                    self._waiting = self._gate.loop.create_future()
+                    call = await self._waiting
         except asyncio.CancelledError:  # the client is gone
             return
         except Exception:
-            _log.exception("request %s broke its connection", call.request_id)
+            _log.exception("a request broke its connection")
             self.close()
-            return
         finally:
-            self._task = None
             self._flow = None
-        self._next()
 
     def _next(self) -> None:
         """The answer is written: close, or read the next request."""

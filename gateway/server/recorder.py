@@ -36,6 +36,7 @@ class Recorder:
         self.bodies = BodyLog("none")
         self._in_flight = metrics.requests_in_flight.child()
         self._streams = metrics.streams_open.child()
+        self._stream_begun = self._streams.inc
         self._gone = metrics.client_disconnects.child()
         self._usual: dict[tuple[str, str, str, int], tuple[Counter, Histogram, Histogram]] = {}
         self._attempts: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
@@ -43,7 +44,7 @@ class Recorder:
     def begun(self, call: Call) -> None:
         """A call has come in."""
         self._in_flight.inc()
-        call.on_first_token = self._streams.inc
+        call.on_first_token = self._stream_begun
         if self._telemetry is not None:
             self._begin_trace(call, self._telemetry)
         if self.bodies.enabled:

@@ -78,7 +78,8 @@ class Dispatch:
                     raise
                 return await pursuit.walk(fallbacks, error)
         finally:
-            pursuit.settle_pending(final=True)
+            if pursuit.pending is not None:
+                pursuit.settle_pending(final=True)
 
 
 def _fallbacks_for(job: Job, error: GatewayError) -> Sequence[Target]:
@@ -92,7 +93,7 @@ def _fallbacks_for(job: Job, error: GatewayError) -> Sequence[Target]:
 class _Pursuit:
     """One job on its way through its targets."""
 
-    __slots__ = ("_deadline", "_dispatch", "_job", "_loop", "_number", "_pending", "_sink", "_ticket")
+    __slots__ = ("_deadline", "_dispatch", "_job", "_loop", "_number", "_sink", "_ticket", "pending")
 
     def __init__(self, dispatch: Dispatch, job: Job, sink: Sink) -> None:
         self._dispatch = dispatch
@@ -104,14 +105,14 @@ class _Pursuit:
         self._loop = loop
         self._deadline = 0.0
         self._number = 0
-        self._pending: tuple[Permit, Outcome] | None = None
+        self.pending: tuple[Permit, Outcome] | None = None
         self._ticket: Ticket = 0  # of the breaker of the target that is being tried
 
     def settle_pending(self, *, final: bool) -> None:
         """Close the account of the last attempt: only now is it known whether another followed."""
-        if self._pending is not None:
-            permit, outcome = self._pending
-            self._pending = None
+        if self.pending is not None:
+            permit, outcome = self.pending
+            self.pending = None
             outcome.final = final
             self._dispatch.admission.close(self._job, permit, outcome)
 
@@ -199,11 +200,12 @@ class _Pursuit:
             target.breaker.forget(self._ticket)
             raise
         # Not before: a retry that is refused leaves the attempt before it the last one, and final.
-        self.settle_pending(final=False)
+        if self.pending is not None:
+            self.settle_pending(final=False)
         self._number += 1
         outcome = Outcome(target, self._number, request_bytes=len(body), streamed=job.stream)
         outcome.started_at = time.perf_counter()
-        self._pending = (permit, outcome)
+        self.pending = (permit, outcome)
         job.outcomes.append(outcome)
         try:
             connection = target.line.take()
@@ -231,7 +233,7 @@ class _Pursuit:
         _judge(outcome.target.breaker, self._ticket, error)
 
     def _broke_off(self, outcome: Outcome, error: BaseException) -> None:
-        if self._pending is not None:  # else its stream was over, and only this task had not seen it yet
+        if self.pending is not None:  # else its stream was over, and only this task had not seen it yet
             gone = isinstance(error, asyncio.CancelledError)
             outcome.duration_s = time.perf_counter() - outcome.started_at
             outcome.code, outcome.status = ("client_gone", 499) if gone else ("internal_error", 500)

@@ -26,8 +26,8 @@ _TOO_DEEP = f"The body nests deeper than {_MAX_LEVELS} levels."
 
 # Keys that decide who pays for what, or hold what is judged: a body that names one twice is written anew, so
 # that the upstream reads exactly what was read here, whichever of the two its parser would have taken.
-_DECISIVE = tuple(
-    (key, f'"{key}"'.encode())
+_DECISIVE = {
+    key: f'"{key}"'.encode()
     for key in (
         "model",
         "messages",
@@ -43,7 +43,7 @@ _DECISIVE = tuple(
         "service_tier",
         "modalities",
     )
-)
+}
 # A key may be written with escapes: those of letters and the underscore, U+0040 to U+007F.
 _ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
 _ASK_USAGE = b'"stream_options":{"include_usage":true}'
@@ -226,7 +226,10 @@ def _is_ambiguous(body: bytes, document: Document) -> bool:
     if b"\\u00" in body and _ESCAPED_LETTER.search(body) is not None:
         return True
     # Only what the parsed document holds can stand in the body twice.
-    return any([body.count(quoted) > 1 for key, quoted in _DECISIVE if key in document])
+    for key in _DECISIVE.keys() & document.keys():  # noqa: SIM110 - a generator costs more than the counting
+        if body.count(_DECISIVE[key]) > 1:
+            return True
+    return False
 
 
 def _sane(value: object) -> int:
@@ -235,6 +238,22 @@ def _sane(value: object) -> int:
 
 
 _COUNTS = frozenset({"prompt_tokens", "completion_tokens", "input_tokens", "output_tokens", "total_tokens"})
+
+
+_PROMPT_DETAILS = {
+    "cached_tokens": "cached",
+    "cache_write_tokens": "cache_write",
+    "cache_creation_tokens": "cache_write",
+    "audio_tokens": "audio_in",
+    "image_tokens": "image_in",
+}
+_COMPLETION_DETAILS = {"reasoning_tokens": "reasoning", "audio_tokens": "audio_out", "image_tokens": "image_out"}
+
+
+def _read_details(counts: Usage, details: Mapping[str, Any], names: Mapping[str, str]) -> None:
+    for name, count in details.items():
+        if count and name in names and (sane := _sane(count)):
+            setattr(counts, names[name], sane)
 
 
 def read_usage(usage: object) -> Usage | None:
@@ -253,19 +272,12 @@ def read_usage(usage: object) -> Usage | None:
     )
     inner = get("prompt_tokens_details") or get("input_tokens_details") or get("input_token_details")
     if type(inner) is dict:
-        get = inner.get
-        counts.cached = _sane(get("cached_tokens"))
-        counts.cache_write = _sane(get("cache_write_tokens")) or _sane(get("cache_creation_tokens"))
-        counts.audio_in = _sane(get("audio_tokens"))
-        counts.image_in = _sane(get("image_tokens"))
-    else:
-        counts.cached = _sane(get("prompt_cache_hit_tokens"))
-    outer = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
+        _read_details(counts, inner, _PROMPT_DETAILS)
+    elif cached := get("prompt_cache_hit_tokens"):
+        counts.cached = _sane(cached)
+    outer = get("completion_tokens_details") or get("output_tokens_details")
     if type(outer) is dict:
-        get = outer.get
-        counts.reasoning = _sane(get("reasoning_tokens"))
-        counts.audio_out = _sane(get("audio_tokens"))
-        counts.image_out = _sane(get("image_tokens"))
+        _read_details(counts, outer, _COMPLETION_DETAILS)
     if not (counts.prompt or counts.completion):
         counts.prompt = _sane(usage.get("total_tokens"))
     return counts
