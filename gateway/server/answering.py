@@ -12,11 +12,22 @@ from gateway.upstream.job import Flow, Headers
 if TYPE_CHECKING:
     from gateway.server.gate import Gate
 
+_MAX_UNWRITTEN_BYTES = 65_536
+
 
 class Answering(asyncio.Protocol):
     """What the hot lane says to its client; for a streamed answer it is the pipeline's Sink."""
 
-    __slots__ = ("_flow", "_gate", "_keep_alive", "_transport", "_unsent", "_unsent_since", "_write_blocked")
+    __slots__ = (
+        "_flow",
+        "_gate",
+        "_keep_alive",
+        "_transport",
+        "_unsent",
+        "_unsent_since",
+        "_unwritten",
+        "_write_blocked",
+    )
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
@@ -25,6 +36,7 @@ class Answering(asyncio.Protocol):
         self._flow: Flow | None = None
         self._write_blocked = False
         self._unsent = 0
+        self._unwritten = b""
         self._unsent_since = 0.0
 
     def close(self) -> None:
@@ -67,7 +79,21 @@ class Answering(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         transport = self._transport
         # When the client is gone, the cancellation of its call is on the way, but bytes may come before it.
-        if transport is not None and not transport.is_closing():
+        if transport is None or transport.is_closing():
+            return
+        if not self._unwritten:
+            self._unwritten = data
+            self._gate.burst.add(self)
+        else:
+            self._unwritten += data
+        if len(self._unwritten) > _MAX_UNWRITTEN_BYTES:
+            self.write_now()
+
+    def write_now(self) -> None:
+        """Write what was kept back for the turn's burst."""
+        data, self._unwritten = self._unwritten, b""
+        transport = self._transport
+        if data and transport is not None and not transport.is_closing():
             transport.write(data)
 
     def attach(self, flow: Flow | None) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from gateway.pipeline.call import Call, Reply
 from gateway.pipeline.pipeline import Pipeline
 from gateway.server.recorder import Recorder
+from gateway.upstream.burst import Burst
 from gateway.upstream.job import Sink
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Gate:
         self.limits = limits
         self.loop = asyncio.get_running_loop()
         self.connections: set[HotLane] = set()
+        self.burst = Burst()
         self.in_flight = 0
         self.draining = False
         self.date = b""

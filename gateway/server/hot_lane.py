@@ -116,6 +116,7 @@ class HotLane(Answering):
     def close_if_idle(self) -> None:
         """Close if no request is under way."""
         if self._state == _IDLE and self._transport is not None:
+            self.write_now()
             self._transport.close()
 
     @property
@@ -288,6 +289,7 @@ class HotLane(Answering):
         except GatewayError as error:
             self._refuse(error)
             return
+        self.write_now()
         slow = self._slow
         if slow is None:
             slow = self._slow = self._make_slow_lane(self)
@@ -399,6 +401,7 @@ class HotLane(Answering):
         self._since = self._request_since = self._gate.loop.time()
         self._rest = b""
         self._resume_reading()
+        self.write_now()
         if transport.can_write_eof():
             transport.write_eof()
         elif not linger and not transport.get_write_buffer_size():

@@ -44,6 +44,7 @@ class Connection(asyncio.Protocol):
         "_sent",
         "_started",
         "_transport",
+        "_unwritten",
         "_wire",
         "_writable",
         "closed",
@@ -67,6 +68,7 @@ class Connection(asyncio.Protocol):
         self._drained: asyncio.Future[None] | None = None
         self._first_bytes = self._queued_bytes = 0
         self._fresh = self._writable = True
+        self._unwritten = b""
         self._early = self._head_given = self._paused = self._sent = self._started = False
 
     # --- for the caller ---------------------------------------------------------------------------
@@ -77,17 +79,28 @@ class Connection(asyncio.Protocol):
         Nothing is raised and nothing is called back from in here: a connection found dead fails a moment later.
         """
         if len(body) <= _JOIN_BYTES and self.origin.forward is None:
-            self._start(head + body, receiver, limits, deadline)
+            data = head + body
+            if self._begin(len(data), receiver, limits, deadline):
+                self._unwritten = data
+                self._owner.write_soon(self)
         else:
             self.send_head(head, receiver, limits, deadline)
             self.write(body)
-        self._sent = True
+            self._sent = True
+
+    def write_now(self) -> None:
+        """Write the request that `send` kept back for the turn's burst."""
+        if self._unwritten:
+            data, self._unwritten = self._unwritten, b""
+            self._transport.write(data)
+            self._sent = True
 
     def send_head(self, head: bytes, receiver: Receiver, limits: Limits, deadline: float) -> None:
         """Write a request's head; its body follows by `write`, `drain` and `finish`, framed as the head says."""
         if self.origin.forward is not None:
             head = absolute_form(head, self.origin.forward, self.origin.forward_authorization)
-        self._start(head, receiver, limits, deadline)
+        if self._begin(len(head), receiver, limits, deadline):
+            self._transport.write(head)
 
     def write(self, data: bytes) -> None:
         """Write a piece of the request's body. Does nothing once the exchange has ended."""
@@ -230,20 +243,21 @@ class Connection(asyncio.Protocol):
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _start(self, data: bytes, receiver: Receiver, limits: Limits, deadline: float) -> None:
+    def _begin(self, first_bytes: int, receiver: Receiver, limits: Limits, deadline: float) -> bool:
+        """Prepare an exchange that begins with so many bytes; False where the connection is dead already."""
         self._receiver = receiver
         self._limits = limits
         self._deadline = deadline
-        self._first_bytes = len(data)
+        self._first_bytes = first_bytes
         self._fresh = True
         self._early = self._head_given = self._sent = self._started = False
         if self.closed:
             asyncio.get_running_loop().call_soon(self._fail_unwritten, receiver)
-            return
+            return False
         self._answer.begin(limits.max_head_bytes, limits.max_body_bytes)
         if not self._owner.sweeping:
             self._owner.sweep_soon()
-        self._transport.write(data)
+        return True
 
     def _fail_unwritten(self, receiver: Receiver) -> None:
         if self._receiver is receiver:
@@ -265,7 +279,7 @@ class Connection(asyncio.Protocol):
         return pending if self._transport is self._wire else pending + self._transport.get_write_buffer_size()
 
     def _nothing_written(self) -> bool:
-        return self.closed or self._pending_bytes() >= self._first_bytes
+        return self.closed or bool(self._unwritten) or self._pending_bytes() >= self._first_bytes
 
     def _upload_moves(self) -> bool:
         if self._sent and self._head_given:
@@ -295,6 +309,7 @@ class Connection(asyncio.Protocol):
             receiver.on_failure(failure(code, self.origin.name, reason))
 
     def _shut(self) -> None:
+        self._unwritten = b""
         if not self.closed:
             self.closed = True
             self._owner.closed(self)

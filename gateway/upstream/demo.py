@@ -59,9 +59,9 @@ class DemoConnection(Connection):
         else:
             self._pieces = [orjson.dumps(_completion(document, chat=path.endswith(b"/chat/completions")))]
         loop = asyncio.get_running_loop()
-        loop.call_soon(self._begin, _EVENTS if stream else _JSON)
+        loop.call_soon(self._give_answer, _EVENTS if stream else _JSON)
 
-    def _begin(self, headers: list[tuple[bytes, bytes]]) -> None:
+    def _give_answer(self, headers: list[tuple[bytes, bytes]]) -> None:
         if not self._aborted and self._receiver is not None:
             self._receiver.on_head(200, headers)
             self._go_on()

@@ -69,6 +69,9 @@ class Owner(Protocol):
     def sweep_soon(self) -> None:
         """An exchange has begun: look at the time limits from now on."""
 
+    def write_soon(self, connection: Connection) -> None:
+        """Call the connection's `write_now` before this turn of the loop is over."""
+
     def release(self, connection: Connection) -> None:
         """The exchange was clean: the connection may serve another."""
 

@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 
 from gateway.errors import GatewayError
+from gateway.upstream.burst import Burst
 from gateway.upstream.connection import Connection
 from gateway.upstream.exchange import Limits, failure
 from gateway.upstream.opening import open_connection
@@ -44,6 +45,7 @@ class Pool:
     """
 
     __slots__ = (
+        "_burst",
         "_closed",
         "_connections",
         "_contexts",
@@ -73,6 +75,7 @@ class Pool:
         self._connections: set[Connection] = set()
         self._contexts = TlsContexts()
         self._timer: asyncio.TimerHandle | None = None
+        self._burst = Burst()
         self._closed = False
         self._emptied: asyncio.Future[None] | None = None
         self.sweeping = False
@@ -158,6 +161,10 @@ class Pool:
         connection.idle = True
         lane.idle.append(connection)
         self.idle += 1
+
+    def write_soon(self, connection: Connection) -> None:
+        """A request is ready to be written: with the others of this turn."""
+        self._burst.add(connection)
 
     def closed(self, connection: Connection) -> None:
         """A connection is of no more use: its slot is free."""

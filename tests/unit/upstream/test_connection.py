@@ -62,6 +62,9 @@ class FakeOwner:
     def sweep_soon(self) -> None:
         self.sweeping = True
 
+    def write_soon(self, connection: Connection) -> None:
+        connection.write_now()
+
     def release(self, connection: Connection) -> None:
         self.released += 1
 
