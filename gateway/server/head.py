@@ -1,7 +1,7 @@
-"""The heads of requests that go to aiohttp: what they must look like, and how their bodies are framed.
+"""The heads of requests: plain ones, for the hot lane, and those that go to aiohttp, with how their bodies are framed.
 
-The hot lane reads the heads of plain requests itself. Here nothing is in a hurry, so everything that could
-be understood in two ways is refused before aiohttp, whose limits and refusals are not ours, gets to see it.
+What goes to aiohttp is in no hurry, so everything that could be understood in two ways is refused before aiohttp,
+whose limits and refusals are not ours, gets to see it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from gateway.server.framing import Body, ChunkedBody, CountedBody
 if TYPE_CHECKING:
     from gateway.server.gate import GateLimits
 
+_NOT_PLAIN = (b"transfer-encoding", b"expect", b"upgrade")
 # What the gateway has paths for; aiohttp names a path's own methods where it knows the path.
 ALLOWED_METHODS = b"DELETE, GET, HEAD, PATCH, POST"
 _LINE = re.compile(rb"[^ \r\n]+ +[^ \r\n]+ HTTP/1\.([01])")
@@ -116,3 +117,35 @@ def too_large(limits: GateLimits) -> GatewayError:
 
 def _bad(why: str) -> GatewayError:
     return GatewayError("invalid_http", f"The request is not valid HTTP: {why}.")
+
+
+class _Lines:
+    """What httptools finds; its names in lower case, the last of several."""
+
+    __slots__ = ("headers",)
+
+    def __init__(self) -> None:
+        self.headers: dict[bytes, bytes] = {}
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.lower()] = value
+
+
+def read_plain_head(head: bytes, count: int) -> tuple[dict[bytes, bytes], int, bool] | None:
+    """Headers, body length and keep-alive of a head with `count` header lines; None where it is not plain."""
+    lines = _Lines()
+    try:
+        httptools.HttpRequestParser(lines).feed_data(head)
+    except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        return None
+    headers = lines.headers
+    length = headers.get(b"content-length")
+    if length is None or len(headers) != count:  # one that comes twice is looked at with more care
+        return None
+    for name in _NOT_PLAIN:
+        if name in headers:
+            return None
+    if b" \r\n" in head or b"\t\r\n" in head:  # httptools leaves white space at the end of a value
+        return None
+    connection = headers.get(b"connection")
+    return headers, int(length), connection is None or b"close" not in connection.lower()

@@ -13,14 +13,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 
-import httptools
-
 from gateway.errors import GatewayError
 from gateway.pipeline.call import Call
 from gateway.server.answering import Answering
 from gateway.server.framing import Body, CountedBody, LostBody
 from gateway.server.gate import Gate
-from gateway.server.head import ALLOWED_METHODS, check_unfinished_head, read_slow_head, too_large
+from gateway.server.head import ALLOWED_METHODS, check_unfinished_head, read_plain_head, read_slow_head, too_large
 from gateway.server.refusal import refusal
 from gateway.server.slow_lane import SlowLane
 from gateway.wire.openai import Endpoint
@@ -37,7 +35,6 @@ _BODY_TOTAL_FACTOR = 10
 # its last byte and in all, to read it and hang up.
 _LEAVE_S = 2.0
 _LINGER_S = 30.0
-_NOT_PLAIN = (b"transfer-encoding", b"expect", b"upgrade")
 _NO_BODY = CountedBody(0)
 
 
@@ -212,10 +209,11 @@ class HotLane(Answering):
         if count > limits.max_headers:
             self._refuse(GatewayError("headers_too_large", f"The request has more than {limits.max_headers} headers."))
             return
-        length = self._read_head(data[:start], count) if endpoint is not None else -1
-        if length < 0:
+        plain = read_plain_head(data[:start], count) if endpoint is not None else None
+        if plain is None:
             self._hand_over(data, start)
             return
+        self._headers, length, self._keep_alive = plain
         if length > limits.max_body_bytes:
             error = GatewayError("body_too_large", f"The body is larger than {limits.max_body_bytes} bytes.")
             self._refuse(error, self._headers.get(b"x-request-id"))
@@ -242,31 +240,6 @@ class HotLane(Answering):
             self._state = _HEAD
             self._since = self._gate.loop.time()
         self._rest = data
-
-    def _read_head(self, head: bytes, count: int) -> int:
-        """The body's length, or -1 for a request that is not plain; fills `_headers`. `count` lines hold headers."""
-        self._headers = {}
-        headers = self._headers
-        parser = httptools.HttpRequestParser(self)
-        try:
-            parser.feed_data(head)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            return -1
-        length = headers.get(b"content-length")
-        if length is None or len(headers) != count:  # one that comes twice is looked at with more care
-            return -1
-        for name in _NOT_PLAIN:
-            if name in headers:
-                return -1
-        if b" \r\n" in head or b"\t\r\n" in head:  # httptools leaves white space at the end of a value
-            return -1
-        connection = headers.get(b"connection")
-        self._keep_alive = connection is None or b"close" not in connection.lower()
-        return int(length)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """httptools found a header."""
-        self._headers[name.lower()] = value
 
     def _take_body(self, data: bytes) -> None:
         missing = self._missing
