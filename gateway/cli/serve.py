@@ -173,7 +173,8 @@ async def _work(ground: Ground, settings: Settings, host: str, port: int, *, ban
         worker.tasks.spawn(worker.watch_config(), name="watch the configuration")
         _spare_the_collector()
         report_ready()
-        if banner:
+        if banner:  # with several workers the supervisor counts them
+            worker.metrics.workers.child().set(1)
             print_banner(ground, settings, host, worker.ports.port)
         await stop.once.wait()
         draining = worker.tasks.spawn(worker.drain(), name="drain")

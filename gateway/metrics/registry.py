@@ -47,7 +47,6 @@ class Metrics:
         self.streams_open: GaugeFamily = gauge("streams_open")
         self.connections_open: GaugeFamily = gauge("connections_open")
         self.client_disconnects: CounterFamily = counter("client_disconnects_total")
-        self.lane_requests: CounterFamily = counter("lane_requests_total")
 
         self.attempts: CounterFamily = counter("attempts_total")
         self.attempt_duration: HistogramFamily = histogram("attempt_duration_seconds")

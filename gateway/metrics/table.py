@@ -115,13 +115,6 @@ TABLE: Final[tuple[Spec, ...]] = (
     Spec("streams_open", _G, "Streams being sent to clients now."),
     Spec("connections_open", _G, "Connections of clients that are open now."),
     Spec("client_disconnects_total", _C, "Requests whose client went away before the end."),
-    Spec(
-        "lane_requests_total",
-        _C,
-        "Requests by the server that took them: the hot lane or aiohttp.",
-        ("lane",),
-        cap=10,
-    ),
     # --- upstream ------------------------------------------------------------------------------
     Spec("attempts_total", _C, "Attempts at providers, by outcome: ok or an error code.", ("provider", "outcome")),
     Spec(

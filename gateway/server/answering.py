@@ -83,7 +83,7 @@ class Answering(asyncio.Protocol):
             return
         if not self._unwritten:
             self._unwritten = data
-            self._gate.burst.add(self)
+            self._gate.write_soon(self)
         else:
             self._unwritten += data
         if len(self._unwritten) > _MAX_UNWRITTEN_BYTES:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gateway.pipeline.call import Call, Reply
 from gateway.pipeline.pipeline import Pipeline
 from gateway.server.recorder import Recorder
-from gateway.upstream.burst import Burst
+from gateway.upstream.burst import FEW, Burst, Writer
 from gateway.upstream.job import Sink
 
 if TYPE_CHECKING:
@@ -67,6 +67,13 @@ class Gate:
         finally:
             self.in_flight -= 1
             self.recorder.finished(call, reply)
+
+    def write_soon(self, writer: Writer) -> None:
+        """Have a connection write: at once where few requests are under way, else with the others of this turn."""
+        if self.in_flight <= FEW:
+            writer.write_now()
+        else:
+            self.burst.add(writer)
 
     @property
     def full(self) -> bool:

@@ -11,6 +11,8 @@ import asyncio
 from typing import Protocol
 
 _MOST = 32
+# With so few exchanges under way there is nothing to join, and waiting would only add to the latency.
+FEW = 4
 
 
 class Writer(Protocol):

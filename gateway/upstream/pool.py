@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 
 from gateway.errors import GatewayError
-from gateway.upstream.burst import Burst
+from gateway.upstream.burst import FEW, Burst
 from gateway.upstream.connection import Connection
 from gateway.upstream.exchange import Limits, failure
 from gateway.upstream.opening import open_connection
@@ -163,8 +163,11 @@ class Pool:
         self.idle += 1
 
     def write_soon(self, connection: Connection) -> None:
-        """A request is ready to be written: with the others of this turn."""
-        self._burst.add(connection)
+        """A request is ready to be written: at once where few are under way, else with the others of this turn."""
+        if self.open - self.idle <= FEW:
+            connection.write_now()
+        else:
+            self._burst.add(connection)
 
     def closed(self, connection: Connection) -> None:
         """A connection is of no more use: its slot is free."""
