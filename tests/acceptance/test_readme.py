@@ -43,7 +43,7 @@ def test_the_curl_the_sdk_and_the_key_of_the_readme_work(tmp_path: Path) -> None
         script = tmp_path / "sdk.py"
         script.write_text(block("python", "OpenAI("))
         script.write_text(script.read_text().replace("http://127.0.0.1:8080", g.url))
-        assert "You said: Hello" in shell(f"{sys.executable} {script}").decode()
+        assert "You said: Hello" in shell(f".venv/bin/python {script}").decode()
 
 
 def test_the_commands_of_the_first_screen_are_targets_of_the_makefile() -> None:
