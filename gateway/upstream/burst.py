@@ -1,7 +1,8 @@
 """Writes of one turn of the loop, made one right after the other.
 
 Each write to a socket wakes its reader. A busy worker that writes after every few lines of Python wakes a reader
-that has gone to sleep again, each time; a burst wakes it once (docs/decisions.md). What is written waits for the rest of its turn at most, and never behind more than a few others.
+that has gone to sleep again, each time; a burst wakes it once (docs/decisions.md). What is written waits for the
+rest of its turn at most, and never behind more than a few others.
 """
 
 from __future__ import annotations
