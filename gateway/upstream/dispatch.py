@@ -16,7 +16,7 @@ from typing import Protocol
 from gateway.errors import Again, GatewayError, Sent
 from gateway.upstream.attempt import StreamAnswer, WholeAnswer
 from gateway.upstream.connection import Connection
-from gateway.upstream.health import Breaker, Ticket
+from gateway.upstream.health import Ticket, judge
 from gateway.upstream.job import Admission, Job, Outcome, Permit, Reply, Sink, forwarded
 from gateway.upstream.retries import RetryBudget, RetryOptions, backoff_s, retry_after_s
 from gateway.upstream.target import Target
@@ -25,12 +25,6 @@ from gateway.wire.openai_answer import StreamTap, estimate_answer_tokens, read_a
 
 # The upstream's headers that a client gets to see; never its cookies or rate limits.
 _PASSED_HEADERS = frozenset({b"openai-processing-ms", b"openai-version"})
-# Failures of a target that works: the request was read and judged.
-_ANSWERED = frozenset({"upstream_4xx", "context_length_exceeded", "content_policy_violation"})
-# Failures that say nothing about the target's health.
-_NO_FAULT = frozenset(
-    {"upstream_429", "upstream_408", "upstream_409", "upstream_total_timeout", "upstream_reset_before_write"}
-)
 _FREE_RETRIES = 3
 
 
@@ -230,7 +224,7 @@ class _Pursuit:
         outcome.billable = error.failure.billable
         if error.should_retry is None:
             error.should_retry = False  # our own attempts are used up then; an SDK's would only multiply them
-        _judge(outcome.target.breaker, self._ticket, error)
+        judge(outcome.target.breaker, self._ticket, error)
 
     def _broke_off(self, outcome: Outcome, error: BaseException) -> None:
         if self.pending is not None:  # else its stream was over, and only this task had not seen it yet
@@ -334,13 +328,3 @@ def _read(answer: WholeAnswer, outcome: Outcome, rename_to: str | None) -> bytes
     if outcome.usage is None:
         outcome.streamed_tokens = estimate_answer_tokens(data)
     return data
-
-
-def _judge(breaker: Breaker, ticket: Ticket, error: GatewayError) -> None:
-    """Tell the target's breaker what a failure says of it."""
-    if error.code in _ANSWERED:
-        breaker.succeed(ticket)
-    elif error.failure.again in (Again.NEVER, Again.SPECIAL) or error.code in _NO_FAULT:
-        breaker.forget(ticket)
-    else:
-        breaker.fail(ticket)

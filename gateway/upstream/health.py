@@ -10,8 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gateway.errors import Again, GatewayError
+
 CLOSED, HALF_OPEN, OPEN = 0, 1, 2
 STATE_NAMES = ("closed", "half_open", "open")
+
+# Failures of a target that works: the request was read and judged.
+_ANSWERED = frozenset({"upstream_4xx", "context_length_exceeded", "content_policy_violation"})
+# Failures that say nothing about the target's health.
+_NO_FAULT = frozenset(
+    {"upstream_429", "upstream_408", "upstream_409", "upstream_total_timeout", "upstream_reset_before_write"}
+)
 
 _BUCKETS = 10
 
@@ -147,3 +156,13 @@ class Breaker:
         if state == CLOSED:
             for bucket in self._buckets:
                 bucket[0] = bucket[1] = 0
+
+
+def judge(breaker: Breaker, ticket: Ticket, error: GatewayError) -> None:
+    """Tell the target's breaker what a failure says of it."""
+    if error.code in _ANSWERED:
+        breaker.succeed(ticket)
+    elif error.failure.again in (Again.NEVER, Again.SPECIAL) or error.code in _NO_FAULT:
+        breaker.forget(ticket)
+    else:
+        breaker.fail(ticket)

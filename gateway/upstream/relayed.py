@@ -8,17 +8,11 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.errors import Again, GatewayError, Sent
-from gateway.upstream.health import Breaker, Ticket
+from gateway.errors import GatewayError, Sent
+from gateway.upstream.health import Ticket, judge
 from gateway.upstream.job import Admission, Outcome
 from gateway.upstream.pulled import PulledAnswer
 from gateway.wire.usage import Usage
-
-# As in dispatch: failures of a target that works, and those that say nothing about its health.
-_ANSWERED = frozenset({"upstream_4xx", "context_length_exceeded", "content_policy_violation"})
-_NO_FAULT = frozenset(
-    {"upstream_429", "upstream_408", "upstream_409", "upstream_total_timeout", "upstream_reset_before_write"}
-)
 
 
 class Body(Protocol):
@@ -86,7 +80,7 @@ class Exchange:
         else:
             outcome.code = error.code
             outcome.billable = True  # something has come, whatever ended it
-            _judge(self.target.breaker, self._ticket, error)
+            judge(self.target.breaker, self._ticket, error)
         outcome.status = self.answer.status
         self._close()
 
@@ -102,7 +96,7 @@ class Exchange:
         outcome.billable = error.failure.billable
         if error.should_retry is None:
             error.should_retry = False  # our own attempts are used up then; an SDK's would only multiply them
-        _judge(self.target.breaker, self._ticket, error)
+        judge(self.target.breaker, self._ticket, error)
 
     def broke_off(self, error: BaseException) -> None:
         """The client has gone, or the gateway is stopped, or it has a bug."""
@@ -112,13 +106,3 @@ class Exchange:
         self.outcome.duration_s = time.perf_counter() - self.outcome.started_at
         self.outcome.code, self.outcome.status = ("client_gone", 499) if gone else ("internal_error", 500)
         self.target.breaker.forget(self._ticket)
-
-
-def _judge(breaker: Breaker, ticket: Ticket, error: GatewayError) -> None:
-    """Tell the target's breaker what a failure says of it."""
-    if error.code in _ANSWERED:
-        breaker.succeed(ticket)
-    elif error.failure.again in (Again.NEVER, Again.SPECIAL) or error.code in _NO_FAULT:
-        breaker.forget(ticket)
-    else:
-        breaker.fail(ticket)
