@@ -11,6 +11,7 @@ from gateway.services.keys.key import Key
 from gateway.upstream.job import Headers, Outcome, Reply
 from gateway.upstream.target import Target
 from gateway.wire.openai import Document, Endpoint
+from gateway.wire.openai_error import error_event
 
 __all__ = ["Call", "Reply"]
 
@@ -98,6 +99,10 @@ class Call:
         headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
         self._add_names(headers)  # not the cost: it is not known yet
         return headers
+
+    def error_event(self, error: GatewayError) -> bytes:
+        """What ends a stream that cannot be finished."""
+        return error_event(error, self.request_id)
 
     def add_headers(self, headers: Headers) -> None:
         """What the gateway says of itself on every whole answer of the pipeline."""

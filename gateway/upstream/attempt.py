@@ -13,8 +13,7 @@ from typing import Protocol
 from gateway.errors import GatewayError
 from gateway.upstream.connection import Connection
 from gateway.upstream.job import Headers, Job, Outcome, Sink
-from gateway.wire import sse
-from gateway.wire.openai_answer import StreamTap, error_event
+from gateway.upstream.passage import Tap
 
 _AFTER_DONE_S = 1.0
 
@@ -90,6 +89,7 @@ class StreamAnswer(WholeAnswer):
     __slots__ = (
         "_is_stream",
         "_look",
+        "_may_stream",
         "_owner",
         "connection",
         "finished",
@@ -107,7 +107,8 @@ class StreamAnswer(WholeAnswer):
         job: Job,
         sink: Sink,
         outcome: Outcome,
-        tap: StreamTap,
+        tap: Tap,
+        is_stream: Callable[[bytes], bool],
         connection: Connection,
         owner: StreamOwner,
     ) -> None:
@@ -119,6 +120,7 @@ class StreamAnswer(WholeAnswer):
         self.connection = connection
         self._owner = owner
         self._look: Callable[[bytes], None] | None = job.chunk_watcher
+        self._may_stream = is_stream
         self._is_stream = False
         self.started = False
         self.finished = False
@@ -128,7 +130,7 @@ class StreamAnswer(WholeAnswer):
         super().on_head(status, headers)
         self._is_stream = (
             status == 200
-            and self.header(b"content-type").lower().startswith(b"text/event-stream")
+            and self._may_stream(self.header(b"content-type").lower())
             and self.header(b"content-encoding").lower() in (b"", b"identity")
         )
 
@@ -171,24 +173,34 @@ class StreamAnswer(WholeAnswer):
         self._owner.stream_began()
 
     def _finish(self) -> None:
-        """`[DONE]` has come: close the account, then pass it on."""
+        """The end has come: close the account, then pass it on."""
         if not self.started:  # a stream without a single event: legal, and empty
             self._start()
         self.finished = True
+        ending = self.tap.ending
         self._owner.stream_ended(self, None)
         self.sink.attach(None)
-        self.sink.write(sse.DONE)
+        self.sink.write(ending)
         self.sink.end()
         if not self.ended:
             self.connection.resume_reading()  # what is left is the end of the body, whatever the client takes
         self._wake()
 
     def on_end(self) -> None:
-        """The upstream's answer ended: well, if its `[DONE]` has come."""
+        """The upstream's answer ended: well, if the stream's own end has come."""
         self.ended = True
         if self._is_stream and not self.finished:
-            self.tap.finish()
-            if self.tap.done:
+            tap = self.tap
+            data = tap.finish()
+            error = tap.error
+            if error is None and data:
+                try:
+                    self._write_on(data)
+                except GatewayError as refusal:
+                    error = refusal
+            if error is not None:
+                self._fail(error)
+            elif tap.done:
                 self._finish()
             else:
                 self._fail(GatewayError("upstream_truncated", "The provider ended its stream before it was complete."))
@@ -208,12 +220,12 @@ class StreamAnswer(WholeAnswer):
             self.job.broken = error
             self._owner.stream_ended(self, error)
             self.sink.attach(None)
-            self.sink.write(error_event(error, self.job.request_id))
+            self.sink.write(self.job.error_event(error))
             self.sink.end()
         self._wake()
 
     def release(self, loop: asyncio.AbstractEventLoop) -> None:
-        """After `[DONE]` the upstream has a second to end its answer; its connection is then fit for another."""
+        """After its stream the upstream has a second to end its answer; its connection is then fit for another."""
         if not self.ended:
             loop.call_later(_AFTER_DONE_S, self._abandon)
 

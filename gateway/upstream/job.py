@@ -56,20 +56,22 @@ class Outcome:
     """How one attempt ended. Times are seconds; `started_at` is on time.perf_counter, `first_byte_s` counts from
     it and is -1 if no byte came. `usage` is what the answer reported; where it is None, `request_bytes` and
     `streamed_tokens` are what an estimate can use. `final` marks the attempt whose outcome the client got.
+    `dropped` names the request fields that the provider lacks and that were not sent.
     """
 
     target: Target
     number: int
+    started_at: float = 0.0
+    request_bytes: int = 0
+    streamed: bool = False
     code: str = "ok"
     status: int = 0
     sent: bool = False
     billable: bool = True
     final: bool = True
     usage: Usage | None = None
-    request_bytes: int = 0
-    streamed: bool = False
     streamed_tokens: int = 0
-    started_at: float = 0.0
+    dropped: Sequence[str] = ()
     duration_s: float = 0.0
     first_byte_s: float = -1.0
     span_id: int = 0  # of the trace that was sent along, where there is one
@@ -95,6 +97,9 @@ class Job(Protocol):
 
     def begin_stream(self, outcome: Outcome) -> Headers:
         """The client's first token is about to leave: the head of its answer."""
+
+    def error_event(self, error: GatewayError) -> bytes:
+        """The event that ends the client's stream where it cannot be finished."""
 
 
 # What an admission hands out for one attempt; only it knows what is inside.

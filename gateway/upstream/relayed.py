@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.errors import GatewayError, Sent
-from gateway.upstream.health import Ticket, judge
+from gateway.errors import GatewayError
 from gateway.upstream.job import Admission, Outcome
 from gateway.upstream.pulled import PulledAnswer
+from gateway.upstream.pursuit import Pursuit
 from gateway.wire.usage import Usage
 
 
@@ -54,55 +53,31 @@ class Outgoing:
 class Exchange:
     """An answer with a good status, for its consumer to read, write on, and `settle`."""
 
-    def __init__(self, outcome: Outcome, answer: PulledAnswer, ticket: Ticket, close: Callable[[], None]) -> None:
+    def __init__(self, pursuit: Pursuit, outcome: Outcome, answer: PulledAnswer) -> None:
         self.target = outcome.target
         self.outcome = outcome
         self.answer = answer
         self.settled = False
-        self._ticket = ticket
-        self._close = close
+        self._pursuit = pursuit
 
     def began(self) -> None:
         """The answer is about to go to the client: nothing is tried again, and the target has shown that it works."""
-        self._ticket = self.target.breaker.answering(self._ticket)
+        pursuit = self._pursuit
+        pursuit.ticket = self.target.breaker.answering(pursuit.ticket)
 
     def settle(self, usage: Usage | None, error: GatewayError | None = None, *, streamed_tokens: int = 0) -> None:
         """Close the account, before the last bytes leave; from here on nothing is tried again."""
         if self.settled:
             return
         self.settled = True
-        outcome = self.outcome
-        outcome.duration_s = time.perf_counter() - outcome.started_at
+        outcome, pursuit = self.outcome, self._pursuit
         outcome.usage = usage
         outcome.streamed_tokens = streamed_tokens
         if error is None:
-            self.target.breaker.succeed(self._ticket)
+            outcome.duration_s = time.perf_counter() - outcome.started_at
+            self.target.breaker.succeed(pursuit.ticket)
         else:
-            outcome.code = error.code
+            pursuit.failed(outcome, error)
             outcome.billable = True  # something has come, whatever ended it
-            judge(self.target.breaker, self._ticket, error)
         outcome.status = self.answer.status
-        self._close()
-
-    def failed(self, error: GatewayError) -> None:
-        """Note a failure from which nothing has reached the client."""
-        if self.settled:
-            return
-        outcome = self.outcome
-        outcome.duration_s = time.perf_counter() - outcome.started_at
-        outcome.code = error.code
-        outcome.status = error.status
-        outcome.sent = outcome.sent and error.failure.sent is not Sent.NO
-        outcome.billable = error.failure.billable
-        if error.should_retry is None:
-            error.should_retry = False  # our own attempts are used up then; an SDK's would only multiply them
-        judge(self.target.breaker, self._ticket, error)
-
-    def broke_off(self, error: BaseException) -> None:
-        """The client has gone, or the gateway is stopped, or it has a bug."""
-        if self.settled:
-            return
-        gone = isinstance(error, (asyncio.CancelledError, ConnectionError))
-        self.outcome.duration_s = time.perf_counter() - self.outcome.started_at
-        self.outcome.code, self.outcome.status = ("client_gone", 499) if gone else ("internal_error", 500)
-        self.target.breaker.forget(self._ticket)
+        pursuit.settle_pending(final=True)

@@ -137,11 +137,17 @@ class StreamTap:
         self._count(data)
         return data if self._rename_to is None else self._rename(data, self._rename_to)
 
-    def finish(self) -> None:
+    @property
+    def ending(self) -> bytes:
+        """The event that ends a complete stream."""
+        return sse.DONE
+
+    def finish(self) -> bytes:
         """The body has ended: a `[DONE]` counts also where the empty line behind it never came."""
         payload = sse.event_data(self._cutter.rest)
         if self.error is None and payload is not None and payload.strip() == b"[DONE]":
             self.done = True
+        return b""
 
     def _first(self, data: bytes) -> bytes:
         """Everything up to here, once it holds an event with data; that must be JSON."""

@@ -18,6 +18,7 @@ from gateway.upstream.job import Headers, Outcome
 from gateway.upstream.retries import RetryBudget, RetryOptions
 from gateway.upstream.target import Account, Target
 from gateway.wire.openai import CHAT, Document, Endpoint, Variations
+from gateway.wire.openai_error import error_event
 
 JSON = [(b"content-type", b"application/json")]
 SSE = [(b"content-type", b"text/event-stream; charset=utf-8")]
@@ -265,6 +266,9 @@ class FakeJob:
 
     def begin_stream(self, outcome: Outcome) -> Headers:
         return SSE
+
+    def error_event(self, error: GatewayError) -> bytes:
+        return error_event(error, self.request_id)
 
 
 class FakeWatcher:

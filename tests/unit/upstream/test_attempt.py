@@ -10,6 +10,7 @@ import pytest
 from gateway.errors import GatewayError
 from gateway.upstream.attempt import StreamAnswer, WholeAnswer
 from gateway.upstream.job import Outcome
+from gateway.upstream.straight import STRAIGHT
 from gateway.wire.openai_answer import StreamTap
 from tests.unit.upstream.fakes import (
     DONE,
@@ -55,6 +56,7 @@ class Stage:
             sink=self.sink,
             outcome=Outcome(up, 1),
             tap=StreamTap(rename_to=None, withhold_usage=True),
+            is_stream=STRAIGHT.is_stream,
             connection=connection,
             owner=self.owner,
         )
