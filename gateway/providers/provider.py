@@ -29,20 +29,60 @@ class NoAuth:
 
 
 @dataclass(frozen=True, slots=True)
+class HeaderKey:
+    """Authentication by a header of the provider's own."""
+
+    header: str
+    env: str
+
+    def headers(self, secret: str) -> dict[str, str]:
+        """The header that carries `secret`; none for an empty one."""
+        return {self.header: secret} if secret else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """Authentication that is worked out for each request, or for an hour: see `upstream/credentials`.
+
+    `scheme` is aws (SigV4), google (service account) or entra (client credentials). A plain key, where one is
+    given, goes into `header` instead; `env` is that key's usual variable.
+    """
+
+    scheme: str
+    env: str = ""
+    header: str = "authorization"
+
+    def headers(self, secret: str) -> dict[str, str]:
+        """The header for a plain key; none for an empty one."""
+        if not secret:
+            return {}
+        return {self.header: f"Bearer {secret}" if self.header == "authorization" else secret}
+
+
+@dataclass(frozen=True, slots=True)
 class Provider:
     """One provider type.
 
-    `unsupported` are request fields to leave out, `renamed` those it calls otherwise; `stream_usage` says
-    whether it takes `stream_options.include_usage`; `local` marks what answers without a network, and
-    `probe_path` the path whose answer on the usual port switches it on.
+    `dialect` names its format (`wire/dialects.py`); `openai` are all who speak OpenAI's. `unsupported` are request
+    fields to leave out, `renamed` those it calls otherwise; `stream_usage` says whether it takes
+    `stream_options.include_usage`; `local` marks what answers without a network, and `probe_path` the path whose
+    answer on the usual port switches it on. `headers` are always sent. `options` are the account options it
+    knows with their defaults (empty: must be given, where the type is used). `paths` replace the usual ones of an
+    OpenAI-type provider by operation, `models_path` is where it lists its models; both may name options and
+    `{model}` in braces, as may `base_url`. `responses` says whether it has OpenAI's Responses API.
     """
 
     name: str
     base_url: str
-    auth: Bearer | NoAuth
+    auth: Bearer | NoAuth | HeaderKey | Signed
     dialect: str = "openai"
     unsupported: frozenset[str] = frozenset()
     renamed: Mapping[str, str] = field(default_factory=dict)
     stream_usage: bool = True
     local: bool = False
     probe_path: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+    paths: Mapping[str, str] = field(default_factory=dict)
+    models_path: str = "/models"
+    responses: bool = False

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from gateway.settings.mistakes import looks_like_credential
 from gateway.settings.secrets import Secret, Text
-from gateway.settings.section import CountOrZero, HttpUrl, LocalFile, Name, Proxy, Seconds, Section
+from gateway.settings.section import Count, CountOrZero, HttpUrl, LocalFile, Name, Proxy, Seconds, Section
 
 PICO_USD_PER_TOKEN_IN_USD_PER_MTOK = Decimal("0.000001")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
@@ -101,6 +101,20 @@ class Timeouts(Section):
     total_s: Seconds | None = Field(default=None, description="instead of upstream.total_timeout_s")
 
 
+class WeightedKey(Section):
+    """One of several keys of a provider."""
+
+    key: Secret = Field(description="names the key: env:NAME or file:PATH")
+    weight: float = Field(
+        default=1,
+        strict=True,
+        gt=0,
+        le=1_000_000,
+        allow_inf_nan=False,
+        description="share of requests among keys that work",
+    )
+
+
 class Provider(Section):
     """Somebody who answers for models: where, and with which key."""
 
@@ -121,6 +135,28 @@ class Provider(Section):
     rename: dict[Name, Name] | None = Field(
         default=None, description="request fields it knows by another name; unset: what the type knows"
     )
+    lacking: dict[Name, Literal["drop", "refuse"]] = Field(
+        default_factory=dict,
+        description="what to do with a request field that it lacks, instead of: drop what cannot change meaning, "
+        "refuse the rest",
+    )
+    api_version: Name | None = Field(default=None, description="version of the API, where its address names one")
+    region: Name | None = Field(default=None, description="region (Bedrock) or location (Vertex AI)")
+    project: Name | None = Field(default=None, description="project (Vertex AI)")
+    tenant_id: Name | None = Field(default=None, description="Entra tenant, to sign in to Azure without a key")
+    client_id: Name | None = Field(default=None, description="Entra client")
+    client_secret: Secret | None = Field(default=None, description="Entra client's secret: env:NAME or file:PATH")
+    access_key_id: Secret | None = Field(
+        default=None, description="AWS access key; unset: AWS_ACCESS_KEY_ID or AWS_BEARER_TOKEN_BEDROCK"
+    )
+    secret_access_key: Secret | None = Field(default=None, description="AWS secret key; unset: AWS_SECRET_ACCESS_KEY")
+    session_token: Secret | None = Field(default=None, description="AWS session token; unset: AWS_SESSION_TOKEN")
+    credentials: Secret | None = Field(
+        default=None, description="Google service account, JSON: file:PATH or env:NAME; unset: the environment's own"
+    )
+    api_keys: tuple[WeightedKey, ...] = Field(
+        default=(), description="several keys instead of api_key, shared by weight"
+    )
     stream_usage: bool | None = Field(
         default=None, description="ask for usage at the end of streams; unset: what the type knows"
     )
@@ -134,6 +170,8 @@ class Provider(Section):
     def _certificate_is_whole(self) -> Self:
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file go together")
+        if self.api_key is not None and self.api_keys:
+            raise ValueError("api_key and api_keys exclude each other")
         return self
 
 
@@ -182,6 +220,12 @@ class Model(Section):
     )
     aliases: tuple[Name, ...] = Field(default=(), description="other names for the same model")
     price: Price | None = Field(default=None, description="instead of the price map's")
+    lacking: dict[Name, Literal["drop", "refuse"]] = Field(
+        default_factory=dict, description="as providers.*.lacking, for this model only"
+    )
+    max_tokens: Count | None = Field(
+        default=None, description="output limit sent where the provider demands one and the client gave none"
+    )
     context_fallbacks: tuple[Name, ...] = Field(
         default=(), description="models to try when the prompt is too long for this one"
     )
