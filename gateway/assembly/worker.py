@@ -360,6 +360,7 @@ class Worker:
         if hasattr(self, "_ledger"):
             await self._ledger.close()
         await self.tasks.drain(0.0)
+        self.metrics.refresh()  # also has the last requests told of
         if self._telemetry is not None:
             await asyncio.to_thread(self._telemetry.stop)
         if self._valkey is not None:

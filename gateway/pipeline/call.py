@@ -18,6 +18,7 @@ __all__ = ["Call", "Reply"]
 _FORWARDED = (b"openai-beta", b"traceparent", b"tracestate")
 _SANE = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 _MAX_CLIENT_ID = 128
+_RELEASED: Document = {}
 
 
 class Call:
@@ -28,7 +29,7 @@ class Call:
     the header lines that go to the upstream. Set by the stages: `key`, then what the body says (`document`,
     `asked_model`, `stream`), `targets` and the fallbacks, `cost_nano_usd`. Set by dispatch:
     `outcomes` (one an attempt), `broken` (what ended a stream that had begun), `first_token_at`. Set by the
-    recorder: whom to tell of the first token, and `trace` and `begin_span` where the request is traced.
+    recorder: `duration_s`, whom to tell of the first token, and `trace` and `begin_span` where the request is traced.
     """
 
     __slots__ = (
@@ -42,6 +43,7 @@ class Call:
         "context_fallbacks",
         "cost_nano_usd",
         "document",
+        "duration_s",
         "endpoint",
         "error",
         "first_token_at",
@@ -87,7 +89,14 @@ class Call:
         self.trace: object = None
         self.cost_nano_usd = -1
         self.first_token_at = 0.0
+        self.duration_s = 0.0
         self.status = 0
+
+    def release(self) -> None:
+        """The call is over: take its time, and let go of what may be large."""
+        self.duration_s = time.perf_counter() - self.received_at
+        self.body = b""
+        self.document = _RELEASED
 
     def begin_stream(self, outcome: Outcome) -> Headers:
         """The head of a streamed answer; the first token is about to leave."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from gateway.server.trace_context import Trace
 
@@ -44,21 +45,21 @@ class FinishedRequest:
     duration_ms: float
     client_request_id: str | None = None
     model: str | None = None
-    response_model: str | None = None
     provider: str | None = None
     target: str | None = None
     code: str | None = None
     attempts: int = 0
-    attempts_log: list[Attempt] = field(default_factory=list)
+    attempts_log: Sequence[Attempt] = ()
     stream: bool = False
+    upstream_ms: float = 0.0
+    cost_nano_usd: int = 0
+    key_id: str | None = None
+    client_ip: str | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
-    cost_nano_usd: int = 0
-    upstream_ms: float = 0.0
     ttft_ms: float | None = None
-    key_id: str | None = None
-    client_ip: str | None = None
+    response_model: str | None = None
     trace: Trace | None = None

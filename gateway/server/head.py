@@ -25,6 +25,10 @@ _METHOD = re.compile(rb"[A-Z][A-Z-]{0,31} ")
 # An upgrade may be ignored (RFC 9110, 7.8). aiohttp must not see one: it would take the body for another protocol's.
 _UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 _TRANSFER_ENCODING = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
+# Found in a head that httptools has accepted: the line is there, once.
+_LENGTH_LINE = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)\r\n", re.IGNORECASE)
+_MAX_KEPT_BYTES = 4096
+_MAX_LENGTH_DIGITS = 15
 _HOST = re.compile(rb"\r\nhost:", re.IGNORECASE)
 
 
@@ -104,14 +108,18 @@ def check_unfinished_head(data: bytes, limits: GateLimits) -> None:
     line_end = data.find(b"\r\n")
     check_url_length(data if line_end < 0 else data[:line_end], limits.max_url_bytes)
     if len(data) > limits.max_head_bytes:
-        raise too_large(limits)
+        raise _too_large(limits)
     feed = data.find(b"\n")
     if feed >= 0 and (feed == 0 or data[feed - 1] != 13):
         raise _bad("its lines end in LF alone")
 
 
-def too_large(limits: GateLimits) -> GatewayError:
-    """A head over its limit."""
+def body_too_large(limits: GateLimits) -> GatewayError:
+    """A body over its limit."""
+    return GatewayError("body_too_large", f"The body is larger than {limits.max_body_bytes} bytes.")
+
+
+def _too_large(limits: GateLimits) -> GatewayError:
     return GatewayError("headers_too_large", f"The request's headers are larger than {limits.max_head_bytes} bytes.")
 
 
@@ -149,3 +157,53 @@ def read_plain_head(head: bytes, count: int) -> tuple[dict[bytes, bytes], int, b
         return None
     connection = headers.get(b"connection")
     return headers, int(length), connection is None or b"close" not in connection.lower()
+
+
+class KeptHead:
+    """The last plain head of a connection: one that differs from it in the body's length alone is not read again.
+
+    Clients repeat their heads: a parse costs ten times what the comparison does.
+    """
+
+    __slots__ = ("_after", "_before", "_length", "headers", "keep_alive", "length")
+
+    def __init__(self) -> None:
+        self._before = self._after = self._length = b""
+        self.headers: dict[bytes, bytes] = {}
+        self.length = 0
+        self.keep_alive = True
+
+    def forget(self) -> None:
+        """No head is like the last one."""
+        self._before = b""
+
+    def read(self, head: bytes, count: int) -> bool:
+        """Is `head`, with `count` header lines, a plain one? Then it is kept, with what it says."""
+        plain = read_plain_head(head, count)
+        if plain is None:
+            return False
+        self.headers, self.length, self.keep_alive = plain
+        found = _LENGTH_LINE.search(head) if len(head) <= _MAX_KEPT_BYTES else None
+        if found is None:
+            self._before = b""
+        else:
+            self._before, self._length, self._after = head[: found.start(1)], found.group(1), head[found.end(1) :]
+        return True
+
+    def match(self, data: bytes) -> int:
+        """Where the body begins in `data`, if its head is like the one kept; else -1. Sets `headers` and `length`."""
+        before = self._before
+        if not before or not data.startswith(before):
+            return -1
+        at = len(before)
+        end = data.find(b"\r", at)
+        if not data.startswith(self._after, end):
+            return -1
+        given = data[at:end]
+        if given != self._length:
+            if not given.isdigit() or len(given) > _MAX_LENGTH_DIGITS:
+                return -1
+            self._length = given
+            self.length = int(given)
+            self.headers = {**self.headers, b"content-length": given}
+        return end + len(self._after)

@@ -18,7 +18,7 @@ from gateway.pipeline.call import Call
 from gateway.server.answering import Answering
 from gateway.server.framing import Body, CountedBody, LostBody
 from gateway.server.gate import Gate
-from gateway.server.head import ALLOWED_METHODS, check_unfinished_head, read_plain_head, read_slow_head, too_large
+from gateway.server.head import ALLOWED_METHODS, KeptHead, body_too_large, check_unfinished_head, read_slow_head
 from gateway.server.refusal import refusal
 from gateway.server.slow_lane import SlowLane
 from gateway.wire.openai import Endpoint
@@ -48,8 +48,8 @@ class HotLane(Answering):
         "_endpoint",
         "_following",
         "_framing",
-        "_headers",
         "_hot",
+        "_kept_head",
         "_make_slow_lane",
         "_missing",
         "_reading_paused",
@@ -75,7 +75,7 @@ class HotLane(Answering):
         self._rest = b""
         self._body = bytearray()
         self._missing = 0
-        self._headers: dict[bytes, bytes] = {}
+        self._kept_head = KeptHead()
         self._endpoint: Endpoint | None = None
         self._task: asyncio.Task[None] | None = None
         self._waiting: asyncio.Future[Call] | None = None  # what the task waits for between two requests
@@ -194,31 +194,24 @@ class HotLane(Answering):
         """The beginning of a request, whole or not."""
         self._rest = b""
         gate = self._gate
-        limits = gate.limits
         if data[0] < 32:  # empty lines before a request are passed over (RFC 9112, 2.2)
             data = data.lstrip(b"\r\n")
             if not data:
                 return
-        end = data.find(b"\r\n\r\n")
-        if end < 0 or end > limits.max_head_bytes:
-            self._wait_for_head(data, too_long=end >= 0)
+        kept = self._kept_head
+        start = kept.match(data)
+        if start < 0:
+            end = data.find(b"\r\n\r\n")
+            if end < 0 or end > gate.limits.max_head_bytes:
+                self._wait_for_head(data)
+                return
+            start = end + 4
+            if not self._read_head(data, start):
+                return
+        length = kept.length
+        if length > gate.limits.max_body_bytes:
+            self._refuse(body_too_large(gate.limits), kept.headers.get(b"x-request-id"))
             return
-        endpoint = self._hot.get(data[: data.find(b"\r\n")])
-        start = end + 4
-        count = data.count(b"\r\n", 0, end)
-        if count > limits.max_headers:
-            self._refuse(GatewayError("headers_too_large", f"The request has more than {limits.max_headers} headers."))
-            return
-        plain = read_plain_head(data[:start], count) if endpoint is not None else None
-        if plain is None:
-            self._hand_over(data, start)
-            return
-        self._headers, length, self._keep_alive = plain
-        if length > limits.max_body_bytes:
-            error = GatewayError("body_too_large", f"The body is larger than {limits.max_body_bytes} bytes.")
-            self._refuse(error, self._headers.get(b"x-request-id"))
-            return
-        self._endpoint = endpoint
         if len(data) - start >= length:
             self._rest = data[start + length :]
             self._serve(data[start : start + length])
@@ -228,11 +221,25 @@ class HotLane(Answering):
             self._state = _BODY
             self._since = self._request_since = gate.loop.time()
 
-    def _wait_for_head(self, data: bytes, *, too_long: bool) -> None:
+    def _read_head(self, data: bytes, start: int) -> bool:
+        """Is the head of `start` bytes a plain one? Else others have the request now."""
+        limits = self._gate.limits
+        endpoint = self._hot.get(data[: data.find(b"\r\n")])
+        count = data.count(b"\r\n", 0, start - 4)
+        if count > limits.max_headers:
+            self._refuse(GatewayError("headers_too_large", f"The request has more than {limits.max_headers} headers."))
+            return False
+        if endpoint is None or not self._kept_head.read(data[:start], count):
+            self._kept_head.forget()
+            self._hand_over(data, start)
+            return False
+        self._keep_alive = self._kept_head.keep_alive
+        self._endpoint = endpoint
+        return True
+
+    def _wait_for_head(self, data: bytes) -> None:
         try:
             check_unfinished_head(data, self._gate.limits)
-            if too_long:
-                raise too_large(self._gate.limits)
         except GatewayError as error:
             self._refuse(error)
             return
@@ -307,7 +314,7 @@ class HotLane(Answering):
     def _serve(self, body: bytes) -> None:
         assert self._endpoint is not None
         self._state = _BUSY
-        call = Call(self._endpoint, self._headers, body, self._client_ip)
+        call = Call(self._endpoint, self._kept_head.headers, body, self._client_ip)
         if self._waiting is not None:
             waiting, self._waiting = self._waiting, None
             waiting.set_result(call)

@@ -1,8 +1,14 @@
-"""Tells metrics, request log and telemetry how each call ended."""
+"""Tells metrics, request log and telemetry how each call ended.
+
+Of calls that are over it is told a little later, of many at once: code that runs for one call after the other stays in
+the processor's caches, which makes it twice as fast as code that is come to between other things.
+"""
 
 from __future__ import annotations
 
-import time
+import asyncio
+import logging
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -22,12 +28,17 @@ from gateway.wire.openai import ENDPOINTS
 # Set on an aiohttp request that is told of by `finished`.
 Recorded: web.RequestKey[bool] = web.RequestKey("recorded", bool)
 
+_log = logging.getLogger("gateway.server")
+
 _LABEL_CACHE = 4096
+# Told after so long, or as soon as so many wait.
+_TELL_S = 0.01
+_MOST = 64
 _PIPELINE_PATHS = frozenset(endpoint.path for endpoint in ENDPOINTS)
 
 
 class Recorder:
-    """One per worker. `lane` children and the like are looked up once; per call it is additions and one line."""
+    """One per worker. Metric children are looked up once; per call it is additions and one line."""
 
     def __init__(self, metrics: Metrics, log: RequestLog, telemetry: Telemetry | None = None) -> None:
         self._metrics = metrics
@@ -40,6 +51,9 @@ class Recorder:
         self._gone = metrics.client_disconnects.child()
         self._usual: dict[tuple[str, str, str, int], tuple[Counter, Histogram, Histogram]] = {}
         self._attempts: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
+        self._over: list[Call] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        metrics.on_collect(self.tell)
 
     def begun(self, call: Call) -> None:
         """A call has come in."""
@@ -89,17 +103,37 @@ class Recorder:
             self._streams.dec()
         if self.bodies.enabled:
             self.bodies.end(call, reply)
-        total_s = time.perf_counter() - call.received_at
+        call.release()
+        over = self._over
+        over.append(call)
+        if len(over) == 1:
+            if self._loop is None:
+                self._loop = asyncio.get_running_loop()
+            self._loop.call_later(_TELL_S, self.tell)
+        elif len(over) >= _MOST:
+            self.tell()
+
+    def tell(self) -> None:
+        """Tell of the calls that are over now."""
+        over, self._over = self._over, []
+        for call in over:
+            try:
+                self._tell(call)
+            except Exception:
+                _log.exception("request %s could not be recorded", call.request_id)
+
+    def _tell(self, call: Call) -> None:
         upstream_s = 0.0
         outcomes = call.outcomes
         for outcome in outcomes:
             upstream_s += outcome.duration_s
             self._count_attempt(outcome)
         target = outcomes[-1].target if outcomes else None
+        total_s = call.duration_s
         self._count(call, target, total_s, upstream_s)
         telemetry = self._telemetry
         tell_all = telemetry is not None or len(outcomes) > 1 or call.error is not None
-        record = _record(call, target, total_s, upstream_s, _story(call) if tell_all else [])
+        record = _record(call, target, total_s, upstream_s, _story(call) if tell_all else ())
         self._log.write(record)
         if telemetry is not None:
             telemetry.request_finished(record)
@@ -143,36 +177,42 @@ class Recorder:
 
 
 def _record(
-    call: Call, target: Target | None, total_s: float, upstream_s: float, story: list[Attempt]
+    call: Call, target: Target | None, total_s: float, upstream_s: float, story: Sequence[Attempt]
 ) -> FinishedRequest:
     outcomes = call.outcomes
     usage = outcomes[-1].usage if outcomes else None
     client_id = call.client_request_id
-    return FinishedRequest(
-        request_id=call.request_id,
-        endpoint=call.endpoint.name,
-        status=call.status,
-        started_at=call.started_us / 1e6,
-        duration_ms=total_s * 1000,
-        client_request_id=None if client_id is None else client_id.decode("ascii"),
-        model=call.asked_model,
-        provider=target.provider if target is not None else None,
-        target=target.model if target is not None else None,
-        code=call.error.code if call.error is not None else None,
-        attempts=len(outcomes),
-        attempts_log=story,
-        stream=call.stream,
-        prompt_tokens=usage.prompt if usage is not None else 0,
-        completion_tokens=usage.completion if usage is not None else 0,
-        cached_tokens=usage.cached if usage is not None else 0,
-        reasoning_tokens=usage.reasoning if usage is not None else 0,
-        cost_nano_usd=max(call.cost_nano_usd, 0),
-        upstream_ms=upstream_s * 1000,
-        ttft_ms=(call.first_token_at - call.received_at) * 1000 if call.first_token_at else None,
-        key_id=call.key.id if call.key is not None else None,
-        client_ip=call.client_ip,
-        trace=call.trace if isinstance(call.trace, Trace) else None,
+    key, error = call.key, call.error
+    # By position: by name it takes twice as long, and this is made for every request.
+    record = FinishedRequest(
+        call.request_id,
+        call.endpoint.name,
+        call.status,
+        call.started_us / 1e6,
+        total_s * 1000,
+        None if client_id is None else client_id.decode("ascii"),
+        call.asked_model,
+        target.provider if target is not None else None,
+        target.model if target is not None else None,
+        None if error is None else error.code,
+        len(outcomes),
+        story,
+        call.stream,
+        upstream_s * 1000,
+        max(call.cost_nano_usd, 0),
+        key.id if key is not None else None,
+        call.client_ip,
     )
+    if usage is not None:
+        record.prompt_tokens = usage.prompt
+        record.completion_tokens = usage.completion
+        record.cached_tokens = usage.cached
+        record.reasoning_tokens = usage.reasoning
+    if call.first_token_at:
+        record.ttft_ms = (call.first_token_at - call.received_at) * 1000
+    if isinstance(call.trace, Trace):
+        record.trace = call.trace
+    return record
 
 
 def _story(call: Call) -> list[Attempt]:

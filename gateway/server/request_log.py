@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 import orjson
@@ -105,7 +105,7 @@ class RequestLog:
             parts.append(r.code)
         return _printable(self._redact("  ".join((*parts, r.request_id)))) + "\n"
 
-    def _story(self, attempts: list[Attempt]) -> str:
+    def _story(self, attempts: Sequence[Attempt]) -> str:
         """The attempts, where there is more to tell than that the only one succeeded."""
         if not _worth_telling(attempts):
             return ""
@@ -144,7 +144,7 @@ class RequestLog:
         return f"{self._stamp}.{int((at - second) * 1000):03d}Z"
 
 
-def _worth_telling(attempts: list[Attempt]) -> bool:
+def _worth_telling(attempts: Sequence[Attempt]) -> bool:
     return len(attempts) > 1 or bool(attempts and attempts[0].outcome != "ok")
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.errors import GatewayError
 from gateway.server.framing import ChunkedBody, CountedBody
 from gateway.server.gate import GateLimits
-from gateway.server.head import check_unfinished_head, read_slow_head
+from gateway.server.head import KeptHead, check_unfinished_head, read_plain_head, read_slow_head
 
 LIMITS = GateLimits(max_head_bytes=2000, max_url_bytes=100)
 
@@ -93,3 +93,50 @@ def test_any_bytes_are_read_or_refused(data: bytes, whole: bool) -> None:
     except GatewayError as error:
         if not 400 <= error.status < 500:
             raise
+
+
+def kept(first: bytes) -> KeptHead:
+    found = KeptHead()
+    assert found.read(first, first.count(b"\r\n") - 2)
+    return found
+
+
+def test_a_head_that_differs_in_the_bodys_length_alone_is_known_again() -> None:
+    line = "POST /x HTTP/1.1"
+    found = kept(head("Host: a", "Content-Length: 7", "x-a: b", line=line))
+    same = head("Host: a", "Content-Length: 7", "x-a: b", line=line)
+    assert found.match(same + b"1234567") == len(same)
+    assert found.length == 7
+    longer = head("Host: a", "Content-Length: 1234", "x-a: b", line=line)
+    assert found.match(longer + b"{}") == len(longer)
+    assert found.length == 1234
+    assert found.headers == {b"host": b"a", b"content-length": b"1234", b"x-a": b"b"}
+    assert found.match(same) == len(same)
+    assert found.length == 7
+
+
+@given(st.binary(max_size=12), st.sampled_from(["x-a: b", "X-a: b", "x-a: bb", "x-a: b\r\ncontent-length: 2"]))
+def test_no_other_head_is_taken_for_the_one_kept(length: bytes, other: str) -> None:
+    line = "POST /x HTTP/1.1"
+    found = kept(head("Host: a", "Content-Length: 7", "x-a: b", line=line))
+    data = head("Host: a", "Content-Length: @", other, line=line).replace(b"@", length)
+    start = found.match(data)
+    if start >= 0:
+        assert read_plain_head(data[:start], 3) == ({**found.headers, b"content-length": length}, int(length), True)
+        assert found.length == int(length)
+    else:
+        assert not (length.isdigit() and other == "x-a: b")
+
+
+def test_a_head_too_large_to_keep_is_read_every_time_and_a_forgotten_one_too() -> None:
+    line = "POST /x HTTP/1.1"
+    large = head("content-length: 1", "x-a: " + "b" * 5000, line=line)
+    found = kept(large)
+    assert found.length == 1
+    assert found.match(large) == -1
+    small = head("content-length: 1", line=line)
+    found = kept(small)
+    assert found.match(small) == len(small)
+    assert found.match(small[:-1]) == -1
+    found.forget()
+    assert found.match(small) == -1
