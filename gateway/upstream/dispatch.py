@@ -108,16 +108,12 @@ class _Chase(Pursuit):
             head = passage.head(job, target, forwarded(job, outcome), len(body))
             outcome.sent = True
             connection.send(head, body, answer, target.limits, self.deadline)
-            if type(answer) is StreamAnswer:
-                await self._streamed(passage, outcome, answer)
-                reply = None
-            else:
-                try:
-                    await answer.waiter
-                except BaseException:
-                    _stopped_waiting(job, passage, outcome, answer, connection)
-                    raise
-                reply = self._reply(passage, outcome, answer)
+            try:
+                await answer.waiter
+            except BaseException:
+                self._stop(passage, outcome, answer, connection)
+                raise
+            reply = self._reply(passage, outcome, answer)
         except GatewayError as error:
             self.failed(outcome, error)
             raise
@@ -141,37 +137,45 @@ class _Chase(Pursuit):
             owner=self,
         )
 
-    def _reply(self, passage: Passage, outcome: Outcome, answer: WholeAnswer) -> Reply:
-        """The client's answer. Raises what went wrong with the target's."""
-        _check(passage, outcome, answer)
+    def _stop(self, passage: Passage, outcome: Outcome, answer: WholeAnswer, connection: Connection) -> None:
+        """Nobody waits for the answer any more: the upstream is told, and what has come is noted."""
+        if isinstance(answer, StreamAnswer):
+            answer.give_up()
+            outcome.usage = answer.tap.usage
+            outcome.streamed_tokens = answer.tap.estimate_completion_tokens()
+        elif not answer.ended:
+            connection.abort()
+        elif answer.error is None and 200 <= answer.status < 300:
+            with contextlib.suppress(GatewayError):  # it was answered, and will be billed
+                passage.read(self.job, outcome, answer.body)
+
+    def _reply(self, passage: Passage, outcome: Outcome, answer: WholeAnswer) -> Reply | None:
+        """The client's answer, None for a stream that was written. Raises what went wrong with the target's."""
+        streamed = isinstance(answer, StreamAnswer)
+        if streamed:
+            if answer.started:
+                answer.release(self.loop)
+                return None
+            outcome.usage = answer.tap.usage
+        if answer.first_byte_at:
+            outcome.first_byte_s = answer.first_byte_at - outcome.started_at
+        if answer.error is not None:
+            raise answer.error
+        target = outcome.target
+        if not 200 <= answer.status < 300:
+            raise passage.read_error(target, answer.status, answer.body, retry_after_s(answer.headers))
         data = passage.read(self.job, outcome, answer.body)
+        if streamed:
+            message = f"The provider '{target.provider}' answered a stream with no stream."
+            raise GatewayError("upstream_bad_answer", message)
         outcome.duration_s = time.perf_counter() - outcome.started_at
         outcome.status = answer.status
-        outcome.target.breaker.succeed(self.ticket)
+        target.breaker.succeed(self.ticket)
         headers = [_JSON]
         for header in answer.headers:
             if header[0] in _PASSED_HEADERS:
                 headers.append(header)
         return Reply(answer.status, data, headers)
-
-    async def _streamed(self, passage: Passage, outcome: Outcome, answer: StreamAnswer) -> None:
-        """Wait for a stream's end. Raises what went wrong before it began."""
-        tap = answer.tap
-        try:
-            await answer.waiter
-        except BaseException:
-            answer.give_up()
-            outcome.usage = tap.usage
-            outcome.streamed_tokens = tap.estimate_completion_tokens()
-            raise
-        if answer.started:
-            answer.release(self.loop)
-            return
-        outcome.usage = tap.usage
-        _check(passage, outcome, answer)
-        passage.read(self.job, outcome, answer.body)
-        provider = outcome.target.provider
-        raise GatewayError("upstream_bad_answer", f"The provider '{provider}' answered a stream with no stream.")
 
     # --- called by the stream's receiver ------------------------------------------------------------
 
@@ -194,21 +198,3 @@ class _Chase(Pursuit):
             outcome.billable = True  # tokens have come, whatever ended them
         outcome.status = 200
         self.settle_pending(final=True)
-
-
-def _check(passage: Passage, outcome: Outcome, answer: WholeAnswer) -> None:
-    """Raise what went wrong with an answer that came whole or not at all."""
-    if answer.first_byte_at:
-        outcome.first_byte_s = answer.first_byte_at - outcome.started_at
-    if answer.error is not None:
-        raise answer.error
-    if not 200 <= answer.status < 300:
-        raise passage.read_error(outcome.target, answer.status, answer.body, retry_after_s(answer.headers))
-
-
-def _stopped_waiting(job: Job, passage: Passage, outcome: Outcome, answer: WholeAnswer, connection: Connection) -> None:
-    if not answer.ended:
-        connection.abort()
-    elif answer.error is None and 200 <= answer.status < 300:
-        with contextlib.suppress(GatewayError):  # it was answered, and will be billed
-            passage.read(job, outcome, answer.body)

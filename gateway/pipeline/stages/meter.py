@@ -46,12 +46,8 @@ class _Scope:
     labels: tuple[str, str]
 
 
-@dataclass(slots=True)
-class MeterPermit:
-    """One attempt's account."""
-
-    scope: _Scope
-    entry: Entry
+# One attempt's account. A plain pair: one is made for every attempt.
+MeterPermit = tuple[_Scope, Entry]
 
 
 class Meter(Stage):
@@ -75,22 +71,22 @@ class Meter(Stage):
         key = job.key
         assert key is not None
         scope = self._scopes.get((key.id, job.asked_model, target, job.endpoint.name)) or self._new_scope(job, target)
-        usage = Usage(prompt=len(job.body) // _BYTES_PER_TOKEN, estimated=True)
+        prompt = len(job.body) // _BYTES_PER_TOKEN
         entry = Entry(
             job.request_id,
             attempt,
             job.started_us if attempt == 1 else time.time_ns() // 1000,
             scope.text,
-            streamed=job.stream,
-            usage=usage,
-            cost_nano_usd=scope.price.cost_nano_usd(usage) if scope.price is not None else 0,
+            job.stream,
+            prompt,
+            scope.price.prompt_cost_nano_usd(prompt) if scope.price is not None else 0,
         )
         self._ledger.start(entry)
-        return MeterPermit(scope, entry)
+        return scope, entry
 
     def close(self, job: Call, permit: MeterPermit, outcome: AttemptOutcome) -> None:
         """Write the attempt's end and its cost, and count its tokens."""
-        entry, scope = permit.entry, permit.scope
+        scope, entry = permit
         usage = outcome.usage
         if usage is None:
             usage = _estimate(outcome)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 from uuid import UUID
 from zlib import crc32
@@ -104,10 +104,10 @@ class Entry:
     """One attempt at a target: made before it is sent, completed before `Ledger.end`.
 
     `request_id` is a UUIDv7 in its usual 36 characters; (`request_id`, `attempt`) is unique. `started_us` is
-    microseconds since the epoch and becomes the row's timestamp. `usage` and `cost_nano_usd` as they stand at
-    `Ledger.start` are what is booked if the worker dies before the end. `final` is true for the one attempt whose
-    outcome the client saw. `error_code` is a name from `gateway.errors`, or empty. `first_byte_ms` is -1 where none
-    came.
+    microseconds since the epoch and becomes the row's timestamp. `expected_prompt` tokens and `cost_nano_usd` as they
+    stand at `Ledger.start` are what is booked if the worker dies before the end; `usage` is set before it. `final` is
+    true for the one attempt whose outcome the client saw. `error_code` is a name from `gateway.errors`, or empty.
+    `first_byte_ms` is -1 where none came.
     """
 
     request_id: str
@@ -115,12 +115,13 @@ class Entry:
     started_us: int
     scope: str
     streamed: bool = False
+    expected_prompt: int = 0
+    cost_nano_usd: int = 0
+    usage: Usage | None = None
     final: bool = True
     outcome: Outcome = "ok"
     status: int = 0
     error_code: str = ""
-    usage: Usage = field(default_factory=Usage)
-    cost_nano_usd: int = 0
     duration_ms: int = 0
     first_byte_ms: int = -1
     # The journal's own: the rendered head and its checksum, where the start record lies, bytes kept for the end record.
@@ -136,13 +137,13 @@ def start_record(entry: Entry) -> bytes:
         f"{entry.request_id}\t{entry.attempt}\t{entry.started_us}\t{entry.scope}\t{'t' if entry.streamed else 'f'}"
     ).encode()
     entry.head_crc = head_crc = crc32(head)
-    tail = b"\t%d\t%d" % (entry.usage.prompt, entry.cost_nano_usd)
+    tail = b"\t%d\t%d" % (entry.expected_prompt, entry.cost_nano_usd)
     return b"S%08x%b%b\n" % (crc32(tail, head_crc), head, tail)
 
 
 def end_record(entry: Entry) -> bytes:
     """The line that is the attempt's row. Needs `entry.head`, so comes after `start_record`."""
-    usage = entry.usage
+    usage = entry.usage or Usage()
     code = entry.error_code
     first = entry.first_byte_ms
     if usage.cached or usage.reasoning or usage.cache_write or usage.audio_in or usage.audio_out or usage.image_in:
@@ -170,7 +171,7 @@ def _plain_code(code: str) -> str:
 
 def bounded_end_record(entry: Entry) -> bytes:
     """`end_record` for an entry whose figures are out of all bounds: each is brought into what a BIGINT holds."""
-    usage = entry.usage
+    usage = entry.usage = replace(entry.usage) if entry.usage is not None else Usage()
     for name in Usage.__slots__:
         if name != "estimated":
             setattr(usage, name, _clamp(getattr(usage, name)))

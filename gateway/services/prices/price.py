@@ -76,6 +76,13 @@ class Price:
             )
         return (pico + PICO_PER_NANO // 2) // PICO_PER_NANO if pico > 0 else 0
 
+    def prompt_cost_nano_usd(self, tokens: int) -> int:
+        """The cost of a plain prompt alone, as `cost_nano_usd` has it."""
+        for above, tier in self.tiers:
+            if tokens > above:
+                return tier.prompt_cost_nano_usd(tokens)
+        return (tokens * self.input + PICO_PER_NANO // 2) // PICO_PER_NANO
+
     def for_service(self, name: str | None) -> Price:
         """The price under a provider's `service_tier` (`flex`, `priority`, `batch`); this one where it has no other."""
         if name is None or self.services is None:

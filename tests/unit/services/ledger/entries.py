@@ -31,7 +31,7 @@ def scope(*, model_name: str = "gpt-4o-mini") -> str:
 def entry(number: int, *, attempt: int = 1) -> Entry:
     """An attempt as it is before it is sent: 7 prompt tokens and 700 nano-dollars are reserved."""
     return Entry(
-        request_id(number), attempt, 1_790_000_000_000_000 + number, scope(), usage=Usage(prompt=7), cost_nano_usd=700
+        request_id(number), attempt, 1_790_000_000_000_000 + number, scope(), expected_prompt=7, cost_nano_usd=700
     )
 
 
