@@ -1,0 +1,16 @@
+"""Gemini models on Vertex AI, by a Google service account.
+
+The region `global` has no prefix: its host is aiplatform.googleapis.com, to be given as `base_url`
+(https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations, read 2026-11).
+"""
+
+from gateway.providers.provider import Provider, Signed
+
+PROVIDER = Provider(
+    name="vertex",
+    base_url="https://{region}-aiplatform.googleapis.com",
+    auth=Signed("google"),
+    dialect="vertex",
+    options={"project": "", "region": "us-central1"},
+    models_path="/v1beta1/publishers/google/models",
+)
