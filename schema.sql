@@ -230,6 +230,19 @@ ALTER TABLE public.gateway_objects ALTER COLUMN id ADD GENERATED ALWAYS AS IDENT
     CACHE 1
 );
 
+CREATE TABLE public.gateway_responses (
+    response_id text NOT NULL,
+    team_id uuid,
+    key_id uuid,
+    previous_id text,
+    input bytea NOT NULL,
+    response bytea NOT NULL,
+    item_ids text[] NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT gateway_responses_response_id_check CHECK (((char_length(response_id) >= 1) AND (char_length(response_id) <= 256)))
+);
+
 CREATE TABLE public.gateway_secret (
     fingerprint bytea NOT NULL,
     first_used_at timestamp with time zone DEFAULT now() NOT NULL
@@ -255,7 +268,11 @@ CREATE TABLE public.llm_models (
     specializations jsonb,
     enabled boolean DEFAULT true,
     created_at timestamp with time zone DEFAULT now(),
-    deleted_at timestamp with time zone
+    deleted_at timestamp with time zone,
+    managed_by text,
+    configuration jsonb,
+    updated_at timestamp with time zone DEFAULT now(),
+    CONSTRAINT llm_models_managed_by_check CHECK ((managed_by = ANY (ARRAY['config'::text, 'admin'::text])))
 );
 
 CREATE TABLE public.llm_providers (
@@ -271,7 +288,10 @@ CREATE TABLE public.llm_providers (
     enabled boolean DEFAULT true,
     created_at timestamp with time zone DEFAULT now(),
     updated_at timestamp with time zone DEFAULT now(),
-    deleted_at timestamp with time zone
+    deleted_at timestamp with time zone,
+    managed_by text,
+    secrets bytea,
+    CONSTRAINT llm_providers_managed_by_check CHECK ((managed_by = ANY (ARRAY['config'::text, 'admin'::text])))
 );
 
 CREATE TABLE public.model_performance_history (
@@ -506,6 +526,9 @@ ALTER TABLE ONLY public.gateway_objects
 ALTER TABLE ONLY public.gateway_objects
     ADD CONSTRAINT gateway_objects_provider_kind_object_id_key UNIQUE (provider, kind, object_id);
 
+ALTER TABLE ONLY public.gateway_responses
+    ADD CONSTRAINT gateway_responses_pkey PRIMARY KEY (response_id);
+
 ALTER TABLE ONLY public.gateway_secret
     ADD CONSTRAINT gateway_secret_pkey PRIMARY KEY (fingerprint);
 
@@ -575,6 +598,12 @@ CREATE INDEX gateway_objects_object ON public.gateway_objects USING btree (kind,
 
 CREATE INDEX gateway_objects_team ON public.gateway_objects USING btree (team_id, kind, id) WHERE (team_id IS NOT NULL);
 
+CREATE INDEX gateway_responses_expires ON public.gateway_responses USING btree (expires_at);
+
+CREATE INDEX gateway_responses_items ON public.gateway_responses USING gin (item_ids);
+
+CREATE UNIQUE INDEX llm_models_managed_name ON public.llm_models USING btree (model_name) WHERE (managed_by IS NOT NULL);
+
 CREATE INDEX llm_models_provider_id_idx ON public.llm_models USING btree (provider_id);
 
 CREATE INDEX model_performance_history_model_id_timestamp_idx ON public.model_performance_history USING btree (model_id, "timestamp");
@@ -588,6 +617,22 @@ CREATE TRIGGER api_keys_announce_insert AFTER INSERT ON public.api_keys REFERENC
 CREATE TRIGGER api_keys_announce_truncate AFTER TRUNCATE ON public.api_keys FOR EACH STATEMENT EXECUTE FUNCTION public.gateway_announce_reload();
 
 CREATE TRIGGER api_keys_announce_update AFTER UPDATE ON public.api_keys REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.gateway_announce_changes();
+
+CREATE TRIGGER llm_models_announce_delete AFTER DELETE ON public.llm_models REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.gateway_announce_changes();
+
+CREATE TRIGGER llm_models_announce_insert AFTER INSERT ON public.llm_models REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.gateway_announce_changes();
+
+CREATE TRIGGER llm_models_announce_truncate AFTER TRUNCATE ON public.llm_models FOR EACH STATEMENT EXECUTE FUNCTION public.gateway_announce_reload();
+
+CREATE TRIGGER llm_models_announce_update AFTER UPDATE ON public.llm_models REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.gateway_announce_changes();
+
+CREATE TRIGGER llm_providers_announce_delete AFTER DELETE ON public.llm_providers REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.gateway_announce_changes();
+
+CREATE TRIGGER llm_providers_announce_insert AFTER INSERT ON public.llm_providers REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.gateway_announce_changes();
+
+CREATE TRIGGER llm_providers_announce_truncate AFTER TRUNCATE ON public.llm_providers FOR EACH STATEMENT EXECUTE FUNCTION public.gateway_announce_reload();
+
+CREATE TRIGGER llm_providers_announce_update AFTER UPDATE ON public.llm_providers REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.gateway_announce_changes();
 
 CREATE TRIGGER teams_announce_update AFTER UPDATE ON public.teams REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.gateway_announce_changes();
 
@@ -635,6 +680,12 @@ ALTER TABLE ONLY public.gateway_objects
 
 ALTER TABLE ONLY public.gateway_objects
     ADD CONSTRAINT gateway_objects_team_id_fkey FOREIGN KEY (team_id) REFERENCES public.teams(id);
+
+ALTER TABLE ONLY public.gateway_responses
+    ADD CONSTRAINT gateway_responses_key_id_fkey FOREIGN KEY (key_id) REFERENCES public.api_keys(id);
+
+ALTER TABLE ONLY public.gateway_responses
+    ADD CONSTRAINT gateway_responses_team_id_fkey FOREIGN KEY (team_id) REFERENCES public.teams(id);
 
 ALTER TABLE ONLY public.llm_models
     ADD CONSTRAINT llm_models_provider_id_fkey FOREIGN KEY (provider_id) REFERENCES public.llm_providers(id);

@@ -55,6 +55,7 @@ FAILURES: dict[str, Failure] = {
     "missing_field": Failure(400, _BAD),
     "invalid_field": Failure(400, _BAD),
     "unsupported_parameter": Failure(400, _BAD),
+    "unsupported_operation": Failure(400, _BAD, again=Again.NEXT),
     "address_not_allowed": Failure(400, _BAD),
     "no_provider": Failure(400, _BAD),
     "not_found": Failure(404, _BAD),

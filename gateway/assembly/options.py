@@ -12,6 +12,7 @@ from gateway.services.keys.service import KeysOptions
 from gateway.services.ledger.service import LedgerOptions
 from gateway.services.prices.price import PriceOverride
 from gateway.settings import Price, Settings, pico_usd_per_token
+from gateway.upstream.fetching import FetchLimits
 from gateway.upstream.retries import RetryOptions
 
 _MB = 1_048_576
@@ -76,6 +77,12 @@ def gate_limits(settings: Settings) -> GateLimits:
         idle_timeout_s=server.idle_timeout_s,
         write_timeout_s=server.write_timeout_s,
     )
+
+
+def fetch_limits(settings: Settings) -> FetchLimits:
+    """What one fetched image or file may take."""
+    fetch = settings.security.fetch
+    return FetchLimits(max_bytes=fetch.max_mb * _MB, total_s=fetch.timeout_s, at_once=fetch.at_once)
 
 
 def price_overrides(settings: Settings) -> dict[str, PriceOverride]:

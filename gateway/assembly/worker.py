@@ -13,6 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway.assembly.in_force import InForce
 from gateway.assembly.options import (
     gate_limits,
     is_loopback,
@@ -58,7 +59,6 @@ from gateway.services.keys.service import Keys
 from gateway.services.ledger.service import Ledger
 from gateway.services.ledger.spending import Spending
 from gateway.services.prices.service import Prices
-from gateway.services.routing.build import Breakers, Surroundings, build_routes
 from gateway.services.routing.routes import Routes, Routing
 from gateway.settings import (
     Settings,
@@ -75,6 +75,7 @@ from gateway.store.postgres import Address, Postgres
 from gateway.store.valkey import Valkey
 from gateway.tasks import Tasks
 from gateway.upstream.dispatch import Dispatch
+from gateway.upstream.passages import Passages
 from gateway.upstream.pool import Pool
 from gateway.upstream.retries import RetryBudget
 
@@ -125,13 +126,13 @@ class Worker:
         set_up_logging(self._sink, self.redactor, level=settings.logging.level.upper(), readable=readable)
         sampled_out = self.metrics.log_lines_sampled_out.child()
         self._request_log = RequestLog(self._sink, sampled_out, self.redactor, readable=readable)
-        self._breakers = Breakers(time.monotonic)
         pool = settings.upstream.pool
         self._pool = Pool(
             max_connections_per_origin=pool.max_connections_per_origin,
             max_idle_per_origin=pool.max_idle_per_origin,
             idle_timeout_s=pool.idle_timeout_s,
         )
+        self.in_force = InForce(ground.environ, tuple(ground.answering), self._pool)
         self._started = int(time.time())
         self._valkey: Valkey | None = None
         self._telemetry: Telemetry | None = None
@@ -165,6 +166,7 @@ class Worker:
         )
         await self.keys.register.check_secret()
         await postgres.listen(_CHANGES, self.keys.on_change)
+        await self.in_force.open(postgres, self.tasks, ground.secrets, settings, self._catalogue_changed)
         self._ledger = await Ledger.open(ground.home / "journal", postgres, ledger_options(settings))
         self._telemetry = telemetry_of(settings, self.metrics)
         self.recorder = Recorder(self.metrics, self._request_log, self._telemetry)
@@ -174,6 +176,8 @@ class Worker:
         self.gate = Gate(self._pipeline(settings, meter=self._meter), self.recorder, gate_limits(settings))
         self.ports = Ports(self.gate)
         self.apply(settings)
+        await postgres.listen(_CHANGES, self.in_force.catalogue.on_change)
+        self.in_force.catalogue.on_change("reload")  # what was made since it was read
         watch_process(self.metrics)
         show_gauges(
             self.metrics,
@@ -194,19 +198,27 @@ class Worker:
 
     def apply(self, settings: Settings) -> None:
         """Put `settings` in force, all or nothing. Raises SettingsError, and then nothing has changed."""
-        around = Surroundings(PROVIDERS, self.ground.environ, self.ground.answering, self._pool, self._breakers)
-        routes, accounts = build_routes(settings, around)
-        prices = Prices.load(price_overrides(settings))
+        self._use_routes(settings)
         metered = settings.stage_enabled(Meter.name)
-        self.routing.routes = routes
-        self.accounts = accounts
-        self._meter.use_prices(prices)
         self.gate.pipeline = self._pipeline(settings, meter=self._meter if metered else None)
         self.gate.limits = gate_limits(settings)
         self._request_log.set_sample(settings.logging.requests.sample)
         self.recorder.bodies = BodyLog(settings.logging.bodies)
         self.settings = settings
         self.metrics.config_loaded_timestamp.child().set(time.time())
+
+    def _use_routes(self, settings: Settings) -> None:
+        routes = self.in_force.build(settings)
+        self.routing.routes = routes
+        self._meter.use_prices(Prices.load(price_overrides(self.in_force.settings)))
+
+    def _catalogue_changed(self) -> None:
+        if not hasattr(self, "ports"):
+            return  # it is read for the first time, and `apply` follows
+        try:
+            self._use_routes(self.settings)
+        except SettingsError as error:  # a file or a variable that was there is not there any more
+            _log.error("a change made over the admin API cannot be put in force: %s", error)
 
     def _pipeline(self, settings: Settings, *, meter: Meter | None) -> Pipeline:
         made: dict[str, Stage] = {
@@ -223,6 +235,7 @@ class Worker:
             RetryBudget(retries, time.monotonic),
             RetryCounts(self.metrics),
             random.Random(),
+            Passages(self.in_force.fetch),
         )
         self.dispatch = dispatch
         return Pipeline([made[name] for name in ORDER if name in made], dispatch)
@@ -241,7 +254,7 @@ class Worker:
                 self.routing,
                 self._postgres,
                 self.tasks,
-                accounts=lambda: self.accounts,
+                accounts=lambda: self.in_force.accounts,
                 dispatch=lambda: self.dispatch,
                 settings=lambda: self.settings,
                 home=self.ground.home,
@@ -274,14 +287,18 @@ class Worker:
         await self.ports.listen(make_lane, bind(host, port, shared=shared), None)
 
     def _admin_handlers(self) -> list[Route]:
-        return [*KeyHandlers(self.keys.register).routes(), *StatePages(self.routing, self._config_page).routes()]
+        return [
+            *KeyHandlers(self.keys.register).routes(),
+            *self.in_force.admin_routes(self.routing, lambda: self.dispatch),
+            *StatePages(self.routing, self._config_page).routes(),
+        ]
 
     def _config_page(self) -> dict[str, Any]:
         return {
             "files": [str(file) for file in self.settings.source_files],
             "last_reload": self.reload_state,
             "stages": [stage.name for stage in self.gate.pipeline.stages],
-            "providers": {name: account.base_url for name, account in self.accounts.items()},
+            "providers": {name: account.base_url for name, account in self.in_force.accounts.items()},
             "settings": dump(self.settings),
         }
 
@@ -323,6 +340,7 @@ class Worker:
             )
             changed = diff(self.settings, settings)
             self.apply(settings)
+            self.in_force.declare()
         except SettingsError as error:
             self.metrics.config_reloads.child("rejected").inc()
             self.reload_state = {**self.reload_state, "result": "rejected", "error": str(error)}

@@ -10,8 +10,10 @@ from gateway.errors import GatewayError
 from gateway.services.keys.key import Key
 from gateway.upstream.job import Headers, Outcome, Reply
 from gateway.upstream.target import Target
-from gateway.wire.openai import Document, Endpoint
-from gateway.wire.openai_error import error_event
+from gateway.wire.dialect import Document
+from gateway.wire.endpoint import Endpoint
+from gateway.wire.inbound import Inbound
+from gateway.wire.openai_inbound import OPENAI
 
 __all__ = ["Call", "Reply"]
 
@@ -37,6 +39,7 @@ class Call:
         "begin_span",
         "body",
         "broken",
+        "canonical_document",
         "chunk_watcher",
         "client_ip",
         "client_request_id",
@@ -55,6 +58,7 @@ class Call:
         "policy_fallbacks",
         "received_at",
         "request_id",
+        "speech",
         "started_us",
         "status",
         "stream",
@@ -71,6 +75,8 @@ class Call:
         self.headers = headers
         self.body = body
         self.document: Document = {}
+        self.canonical_document: Document | None = None
+        self.speech: Inbound = endpoint.inbound or OPENAI
         self.client_ip = client_ip
         self.client_request_id = sane_request_id(headers.get(b"x-request-id"))
         self.asked_model = ""
@@ -97,6 +103,7 @@ class Call:
         self.duration_s = time.perf_counter() - self.received_at
         self.body = b""
         self.document = _RELEASED
+        self.canonical_document = None
 
     def begin_stream(self, outcome: Outcome) -> Headers:
         """The head of a streamed answer; the first token is about to leave."""
@@ -109,9 +116,13 @@ class Call:
         self._add_names(headers)  # not the cost: it is not known yet
         return headers
 
-    def error_event(self, error: GatewayError) -> bytes:
-        """What ends a stream that cannot be finished."""
-        return error_event(error, self.request_id)
+    def canonical(self) -> Document:
+        """The request in the canonical form, made when it is first asked for. Raises GatewayError."""
+        found = self.canonical_document
+        if found is None:
+            inbound = self.endpoint.inbound
+            found = self.canonical_document = self.document if inbound is None else inbound.canonical(self.document)
+        return found
 
     def add_headers(self, headers: Headers) -> None:
         """What the gateway says of itself on every whole answer of the pipeline."""
@@ -130,6 +141,9 @@ class Call:
             headers.append((b"x-gateway-model", target.model_header))
             headers.append((b"x-gateway-provider", target.provider_header))
             headers.append((b"x-gateway-attempts", b"%d" % len(outcomes)))
+            dropped = outcomes[-1].dropped
+            if dropped:
+                headers.append((b"x-gateway-dropped-params", ",".join(dropped).encode("ascii", "replace")))
 
 
 def render_usd(nano_usd: int) -> bytes:

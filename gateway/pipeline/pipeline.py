@@ -133,11 +133,11 @@ def _failing_open(stage: Stage) -> _Begin:
 
 
 def render_error(call: Call, error: GatewayError) -> Reply:
-    """A failure as OpenAI's clients expect it, with what they need to decide whether to try again."""
+    """A failure in the shape of the API that the client speaks, with what it needs to decide whether to try again."""
     headers = [(b"content-type", b"application/json")]
     call.add_headers(headers)
     headers.extend(retry_headers(error))
-    return Reply(error.status, error.body(call.request_id), headers)
+    return Reply(error.status, call.speech.error_body(error, call.request_id), headers)
 
 
 def retry_headers(error: GatewayError) -> list[tuple[bytes, bytes]]:

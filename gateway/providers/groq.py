@@ -1,10 +1,32 @@
-"""Groq (https://console.groq.com/docs/openai, read 2026-11)."""
+"""Groq. It answers 400 to logprobs and to `n` over 1, and ignores penalties.
+
+Its Responses API keeps nothing between calls, so ours does.
+
+https://console.groq.com/docs/openai and https://console.groq.com/docs/api-reference#chat-create (read 2026-11).
+"""
 
 from gateway.providers.provider import Bearer, Provider
 
 PROVIDER = Provider(
+    keeps_foreign=False,
     name="groq",
     base_url="https://api.groq.com/openai/v1",
     auth=Bearer(env="GROQ_API_KEY"),
-    unsupported=frozenset({"logprobs", "logit_bias", "top_logprobs"}),
+    unsupported=frozenset(
+        {
+            "audio",
+            "frequency_penalty",
+            "logit_bias",
+            "logprobs",
+            "metadata",
+            "modalities",
+            "n",
+            "prediction",
+            "presence_penalty",
+            "store",
+            "top_logprobs",
+            "verbosity",
+            "web_search_options",
+        }
+    ),
 )

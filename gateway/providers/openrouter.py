@@ -1,4 +1,7 @@
-"""OpenRouter (https://openrouter.ai/docs/api-reference, read 2026-11)."""
+"""OpenRouter. What the model behind it lacks it leaves out itself; its Responses API keeps nothing, so ours does.
+
+https://openrouter.ai/docs/api/reference/parameters (read 2026-11).
+"""
 
 from gateway.providers.provider import Bearer, Provider
 
@@ -6,4 +9,5 @@ PROVIDER = Provider(
     name="openrouter",
     base_url="https://openrouter.ai/api/v1",
     auth=Bearer(env="OPENROUTER_API_KEY"),
+    unsupported=frozenset({"function_call", "functions", "n", "store"}),
 )

@@ -69,7 +69,9 @@ class Provider:
     answer on the usual port switches it on. `headers` are always sent. `options` are the account options it
     knows with their defaults (empty: must be given, where the type is used). `paths` replace the usual ones of an
     OpenAI-type provider by operation, `models_path` is where it lists its models; both may name options and
-    `{model}` in braces, as may `base_url`. `responses` says whether it has OpenAI's Responses API.
+    `{model}` in braces, as may `base_url`. `responses` says whether it has OpenAI's Responses API,
+    `keeps_foreign` whether messages may hold what other providers' answers bring along (`reasoning_content`,
+    `reasoning_details`, `cache_control`).
     """
 
     name: str
@@ -86,3 +88,4 @@ class Provider:
     paths: Mapping[str, str] = field(default_factory=dict)
     models_path: str = "/models"
     responses: bool = False
+    keeps_foreign: bool = True

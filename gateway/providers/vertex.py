@@ -1,6 +1,6 @@
 """Gemini models on Vertex AI, by a Google service account.
 
-The region `global` has no prefix: its host is aiplatform.googleapis.com, to be given as `base_url`
+The region `global` has no prefix in the host's name
 (https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations, read 2026-11).
 """
 
@@ -8,7 +8,7 @@ from gateway.providers.provider import Provider, Signed
 
 PROVIDER = Provider(
     name="vertex",
-    base_url="https://{region}-aiplatform.googleapis.com",
+    base_url="https://{region_prefix}aiplatform.googleapis.com",
     auth=Signed("google"),
     dialect="vertex",
     options={"project": "", "region": "us-central1"},

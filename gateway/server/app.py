@@ -16,7 +16,7 @@ from gateway.server.gate import Gate
 from gateway.server.hot_lane import HotLane
 from gateway.server.refusal import id_headers, refusal
 from gateway.server.slow_lane import SlowLane, decoded
-from gateway.wire.openai import ENDPOINTS
+from gateway.wire.endpoints import ENDPOINTS
 
 _log = logging.getLogger("gateway.server")
 
@@ -122,7 +122,8 @@ async def open_lanes(
     server = runner.server
     assert server is not None
     loop = asyncio.get_running_loop()
-    hot = {b"POST %b HTTP/1.1" % found.path.encode(): found for found in ENDPOINTS} if pipeline else {}
+    served = ENDPOINTS if pipeline else ()
+    hot = {b"POST %b HTTP/1.1" % path.encode(): found for found in served for path in found.paths}
 
     def slow(hot_lane: HotLane) -> SlowLane:
         limits = gate.limits

@@ -27,6 +27,7 @@ MEANINGS: Final = {
     "missing_field": "A field that the gateway needs is not there; `param` names it.",
     "invalid_field": "A field has the wrong type or a value that cannot be; `param` names it.",
     "unsupported_parameter": "The provider lacks a parameter that matters; with `lacking` it can be dropped.",
+    "unsupported_operation": "The provider of this model does not have this endpoint.",
     "address_not_allowed": "A base URL given over the admin API, or an image's URL, leads to no public host.",
     "no_provider": "No provider is configured for this endpoint, and the request names no model that would choose one.",
     "not_found": "There is no such object, or it is another team's.",

@@ -21,7 +21,7 @@ from gateway.server.gate import Gate
 from gateway.server.head import ALLOWED_METHODS, KeptHead, body_too_large, check_unfinished_head, read_slow_head
 from gateway.server.refusal import refusal
 from gateway.server.slow_lane import SlowLane
-from gateway.wire.openai import Endpoint
+from gateway.wire.endpoint import Endpoint
 
 _log = logging.getLogger("gateway.server")
 

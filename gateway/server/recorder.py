@@ -23,7 +23,7 @@ from gateway.server.telemetry import Telemetry
 from gateway.server.trace_context import Trace
 from gateway.upstream.job import Outcome
 from gateway.upstream.target import Target
-from gateway.wire.openai import ENDPOINTS
+from gateway.wire.endpoints import ENDPOINTS
 
 # Set on an aiohttp request that is told of by `finished`.
 Recorded: web.RequestKey[bool] = web.RequestKey("recorded", bool)
@@ -34,7 +34,7 @@ _LABEL_CACHE = 4096
 # Told after so long, or as soon as so many wait.
 _TELL_S = 0.01
 _MOST = 64
-_PIPELINE_PATHS = frozenset(endpoint.path for endpoint in ENDPOINTS)
+_PIPELINE_PATHS = frozenset(path for endpoint in ENDPOINTS for path in endpoint.paths)
 
 
 class Recorder:

@@ -14,7 +14,8 @@ from gateway.server.gate import Gate
 from gateway.server.openai.models import ModelList
 from gateway.server.slow_sink import answer, headers_of, read_body
 from gateway.server.status_pages import StatusPages
-from gateway.wire.openai import ENDPOINTS, Endpoint
+from gateway.wire.endpoint import Endpoint
+from gateway.wire.endpoints import ENDPOINTS
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -33,7 +34,7 @@ def pipeline_routes(gate: Gate) -> list[web.RouteDef]:
 
         return handle
 
-    return [web.post(endpoint.path, handler(endpoint)) for endpoint in ENDPOINTS]
+    return [web.post(path, handler(endpoint)) for endpoint in ENDPOINTS for path in endpoint.paths]
 
 
 def client_routes(models: ModelList) -> list[web.RouteDef]:

@@ -18,6 +18,7 @@ from gateway.settings.sections import (
     Logging,
     Passthrough,
     Retries,
+    Security,
     Server,
     Stage,
     Telemetry,
@@ -41,6 +42,7 @@ class Settings(Section):
     ledger: Ledger = Field(default_factory=Ledger, description="journal and metering")
     logging: Logging = Field(default_factory=Logging, description="log lines")
     telemetry: Telemetry = Field(default_factory=Telemetry, description="OpenTelemetry")
+    security: Security = Field(default_factory=Security, description="private addresses")
     passthrough: Passthrough = Field(default_factory=Passthrough, description="endpoints that are passed through")
     database: Database = Field(default_factory=Database, description="PostgreSQL")
     valkey: Valkey = Field(default_factory=Valkey, description="Valkey or Redis")

@@ -35,18 +35,21 @@ class Text(str):
 class Secret:
     """The name of a secret. Its value is read by `resolve` when it is needed and is never kept here.
 
-    `literal` is only for header values that are no credentials. Two secrets are equal when they name
-    the same place, wherever they were written.
+    `literal` is only for header values that are no credentials. `stored` is the exception to the above: given over
+    the admin API and kept encrypted, it is its own value in `name`, and is never shown. Two secrets are equal when
+    they name the same place, wherever they were written.
     """
 
-    kind: Literal["env", "file", "none", "literal"]
+    kind: Literal["env", "file", "none", "literal", "stored"]
     name: str = ""
     origin: Origin | None = field(default=None, compare=False)
 
     @property
     def reference(self) -> str:
-        """As it stands in YAML: `env:NAME`, `file:PATH`, `none`, or a header's literal text."""
-        return self.name if self.kind == "literal" else "none" if self.kind == "none" else f"{self.kind}:{self.name}"
+        """As it stands in YAML: `env:NAME`, `file:PATH`, `none`, or a header's literal text; else `stored`."""
+        if self.kind in ("none", "stored"):
+            return self.kind
+        return self.name if self.kind == "literal" else f"{self.kind}:{self.name}"
 
     @property
     def path(self) -> Path | None:
@@ -97,7 +100,7 @@ def resolve(secret: Secret | None, environ: Mapping[str, str]) -> str | None:
     """
     if secret is None or secret.kind == "none":
         return None
-    if secret.kind == "literal":
+    if secret.kind in ("literal", "stored"):
         return secret.name
     value = _from_environment(secret, environ) if secret.kind == "env" else _from_file(secret)
     if not value.isprintable():

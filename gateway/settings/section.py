@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from gateway.settings.secrets import Secret, Text
 
 _DAY_S = 86_400.0
+_LONGEST_HOST = 253
+# Its last label is no number: 10.1 and 256.1.1.1 are addresses gone wrong.
+_HOST = re.compile(r"(?:[A-Za-z0-9_-]+\.)*(?!\d+$)[A-Za-z0-9_-]+")
 
 
 class Section(BaseModel):
@@ -93,8 +97,18 @@ def _beside_its_yaml(value: object) -> object:
     return value
 
 
+def _network_or_host(text: str) -> str:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        if not _HOST.fullmatch(text) or len(text) > _LONGEST_HOST:
+            raise ValueError("must be an address, a network such as 10.0.0.0/8, or a host name") from None
+    return text
+
+
 Name = Annotated[str, AfterValidator(_plain_text), Field(max_length=256)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+NetworkOrHost = Annotated[str, AfterValidator(_network_or_host)]
 ListenAddress = Annotated[str, AfterValidator(_listen_address)]
 LocalFile = Annotated[Path, BeforeValidator(_beside_its_yaml)]
 Proxy = Annotated[Secret | str, PlainValidator(_proxy)]

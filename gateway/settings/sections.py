@@ -16,6 +16,7 @@ from gateway.settings.section import (
     Megabytes,
     Milliseconds,
     Name,
+    NetworkOrHost,
     Proxy,
     Seconds,
     SecondsOrZero,
@@ -220,6 +221,25 @@ class Passthrough(Section):
     provider: Name | None = Field(default=None, description="provider for requests that name no model")
     spool_max_mb: Megabytes = Field(default=512, description="most disk space for a body whose model field comes late")
     spool_memory_kb: CountOrZero = Field(default=256, description="part of a body held in memory before disk is used")
+
+
+class Fetch(Section):
+    """Images and files that are fetched by their URL, for providers that take none."""
+
+    max_mb: Megabytes = Field(default=20, description="largest image or file")
+    timeout_s: Seconds = Field(default=15, description="time for all of it")
+    at_once: Count = Field(default=8, description="fetches at a time, per worker")
+
+
+class Security(Section):
+    """Where URLs that clients and administrators choose may lead."""
+
+    allow_private_upstreams: tuple[NetworkOrHost, ...] = Field(
+        default=(),
+        description="addresses, networks and host names inside your network that base URLs given over the admin API, "
+        "fetched images and webhooks may lead to; what is declared in this file may lead anywhere",
+    )
+    fetch: Fetch = Field(default_factory=Fetch, description="fetched images and files")
 
 
 class Database(Section):

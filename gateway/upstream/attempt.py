@@ -220,7 +220,7 @@ class StreamAnswer(WholeAnswer):
             self.job.broken = error
             self._owner.stream_ended(self, error)
             self.sink.attach(None)
-            self.sink.write(self.job.error_event(error))
+            self.sink.write(self.tap.broken(error, self.job.request_id))
             self.sink.end()
         self._wake()
 

@@ -13,8 +13,10 @@ from collections.abc import Callable, Sequence
 
 from gateway.errors import GatewayError
 from gateway.upstream.attempt import StreamAnswer, WholeAnswer
+from gateway.upstream.authentication import authentication, judge_key
 from gateway.upstream.connection import Connection
 from gateway.upstream.job import Admission, Job, Outcome, Reply, Sink, forwarded
+from gateway.upstream.key_ring import ProviderKey
 from gateway.upstream.passage import Passage
 from gateway.upstream.pursuit import Pursuit, Rules, Watcher
 from gateway.upstream.retries import RetryBudget, RetryOptions, retry_after_s
@@ -78,34 +80,38 @@ def _fallbacks_for(job: Job, error: GatewayError) -> Sequence[Target]:
 class _Chase(Pursuit):
     """The pursuit of one job whose body is in memory."""
 
-    __slots__ = ("_passage", "_sink")
+    __slots__ = ("_key", "_passage", "_sink")
 
     def __init__(self, dispatch: Dispatch, job: Job, sink: Sink) -> None:
         super().__init__(dispatch.rules, dispatch.admission, job)
         self._passage = dispatch.passage
         self._sink = sink
+        self._key: ProviderKey | None = None  # the one of several that this attempt takes
 
     async def attempt(self, target: Target) -> Reply | None:
         """One try: the whole answer, or None where it was streamed."""
         job = self.job
         if not self.deadline:
             self.deadline = self.loop.time() + target.limits.total_s
+        self._key = None
         try:
             passage = self._passage(job, target)
             if passage is not STRAIGHT:
                 await passage.prepare(job)
             body = passage.encode(job, target)
+            lines = await self._authenticate(target, passage, body) if target.account.authenticates else b""
             permit = await self.admission.admit(job, target, self.number + 1)
         except BaseException:
             target.breaker.forget(self.ticket)
             raise
         outcome = self.begin(target, permit, len(body))
+        outcome.dropped = passage.dropped
         try:
             connection = target.line.take()
             if connection is None:
                 connection = await target.line.connect(target.limits, self.deadline)
             answer = self._receiver(passage, outcome, connection)
-            head = passage.head(job, target, forwarded(job, outcome), len(body))
+            head = passage.head(job, target, forwarded(job, outcome) + lines, len(body))
             outcome.sent = True
             connection.send(head, body, answer, target.limits, self.deadline)
             try:
@@ -122,6 +128,19 @@ class _Chase(Pursuit):
             raise
         self.settle_pending(final=True)
         return reply
+
+    async def _authenticate(self, target: Target, passage: Passage, body: bytes) -> bytes:
+        """The header lines that authenticate this attempt alone."""
+        path = passage.path(self.job, target)
+        lines, self._key = await authentication(target.account, path, body, self.loop.time())
+        return lines
+
+    def failed(self, outcome: Outcome, error: GatewayError) -> None:
+        """Note a failure, also for the key that was used."""
+        keys = outcome.target.account.keys
+        if keys is not None:
+            judge_key(keys, self._key, error, [], self.loop.time())
+        super().failed(outcome, error)
 
     def _receiver(self, passage: Passage, outcome: Outcome, connection: Connection) -> WholeAnswer:
         if not self.job.stream:
@@ -151,8 +170,7 @@ class _Chase(Pursuit):
 
     def _reply(self, passage: Passage, outcome: Outcome, answer: WholeAnswer) -> Reply | None:
         """The client's answer, None for a stream that was written. Raises what went wrong with the target's."""
-        streamed = isinstance(answer, StreamAnswer)
-        if streamed:
+        if isinstance(answer, StreamAnswer):
             if answer.started:
                 answer.release(self.loop)
                 return None
@@ -165,12 +183,14 @@ class _Chase(Pursuit):
         if not 200 <= answer.status < 300:
             raise passage.read_error(target, answer.status, answer.body, retry_after_s(answer.headers))
         data = passage.read(self.job, outcome, answer.body)
-        if streamed:
+        if isinstance(answer, StreamAnswer):
             message = f"The provider '{target.provider}' answered a stream with no stream."
             raise GatewayError("upstream_bad_answer", message)
         outcome.duration_s = time.perf_counter() - outcome.started_at
         outcome.status = answer.status
         target.breaker.succeed(self.ticket)
+        if self._key is not None and target.account.keys is not None:
+            judge_key(target.account.keys, self._key, None, answer.headers, self.loop.time())
         headers = [_JSON]
         for header in answer.headers:
             if header[0] in _PASSED_HEADERS:

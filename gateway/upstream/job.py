@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway.errors import GatewayError
-from gateway.wire.openai import Document, Endpoint
+from gateway.wire.dialect import Document
+from gateway.wire.endpoint import Endpoint
+from gateway.wire.inbound import Inbound
 from gateway.wire.usage import Usage
 
 if TYPE_CHECKING:
@@ -78,9 +80,16 @@ class Outcome:
 
 
 class Job(Protocol):
-    """One request as dispatch sees it; a pipeline's Call is one."""
+    """One request as dispatch sees it; a pipeline's Call is one.
+
+    `headers` are the client's, names in lower case; `started_us` is microseconds since 1970; `speech` is the API that
+    the client speaks.
+    """
 
     request_id: str
+    started_us: int
+    headers: Mapping[bytes, bytes]
+    speech: Inbound
     endpoint: Endpoint
     body: bytes
     document: Document
@@ -98,8 +107,8 @@ class Job(Protocol):
     def begin_stream(self, outcome: Outcome) -> Headers:
         """The client's first token is about to leave: the head of its answer."""
 
-    def error_event(self, error: GatewayError) -> bytes:
-        """The event that ends the client's stream where it cannot be finished."""
+    def canonical(self) -> Document:
+        """The request in the canonical form. Raises GatewayError."""
 
 
 # What an admission hands out for one attempt; only it knows what is inside.

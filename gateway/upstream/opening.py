@@ -1,13 +1,23 @@
-"""Opens a connection: address look-up, TCP, the proxy's tunnel, TLS. Every failure has its own code."""
+"""Opens a connection: address look-up, TCP, the proxy's tunnel, TLS. Every failure has its own code.
+
+Where the origin has an address rule, every address that its host resolves to must keep it, and it is to these
+addresses, never to a second look-up's, that the socket is connected. Behind a forward proxy it is the proxy that
+connects: the host is looked up and checked here first, and the proxy is then asked for the host by name, for its
+own rules go by names. That stops every host that is inside by its name or its ordinary records; it cannot stop one
+that resolves differently for the proxy, so a proxy on whose network private upstreams can be reached needs the
+same rule itself.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import ssl
+from collections.abc import Sequence
 from typing import cast
 
 import aiohappyeyeballs
+from aiohappyeyeballs import AddrInfoType
 
 from gateway.errors import GatewayError
 from gateway.upstream.connection import Connection
@@ -23,14 +33,20 @@ _ATTEMPT_DELAY_S = 0.25
 async def open_connection(connection: Connection, contexts: TlsContexts) -> None:
     """Connect `connection` to its origin. On failure and on cancellation no socket is left open.
 
-    Raises GatewayError `upstream_connect_failed`, `upstream_proxy_failed` or `upstream_tls_failed`.
+    Raises GatewayError `upstream_connect_failed`, `upstream_proxy_failed`, `upstream_tls_failed` or
+    `address_not_allowed`.
     """
     origin, proxy = connection.origin, connection.origin.proxy
     if proxy is None:
-        wire = await _dial(origin.host, origin.port, connection, origin, "upstream_connect_failed")
+        addresses = await _look_up(origin.host, origin.port, origin, "upstream_connect_failed")
+        _check(origin, addresses)
+        wire = await _dial(addresses, connection, origin, "upstream_connect_failed")
     else:
+        if origin.rule is not None:
+            _check(origin, await _look_up(origin.host, origin.port, origin, "upstream_connect_failed"))
         tunnel = Tunnel()
-        wire = await _dial(proxy.host, proxy.port, tunnel, origin, "upstream_proxy_failed")
+        addresses = await _look_up(proxy.host, proxy.port, origin, "upstream_proxy_failed")
+        wire = await _dial(addresses, tunnel, origin, "upstream_proxy_failed")
     try:
         if proxy is not None:
             await _pass_proxy(wire, tunnel, connection, contexts)
@@ -44,10 +60,28 @@ async def open_connection(connection: Connection, contexts: TlsContexts) -> None
         raise
 
 
-async def _dial(host: str, port: int, protocol: asyncio.Protocol, origin: Origin, code: str) -> asyncio.Transport:
+async def _look_up(host: str, port: int, origin: Origin, code: str) -> Sequence[AddrInfoType]:
+    try:
+        return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise _unreachable(origin, code, error) from None
+
+
+def _check(origin: Origin, addresses: Sequence[AddrInfoType]) -> None:
+    """All addresses must be allowed: a host that is both outside and inside is not to be tried its way in."""
+    if origin.rule is None:
+        return
+    for *_, where in addresses:
+        reason = origin.rule.refusal(origin.host, str(where[0]))
+        if reason is not None:
+            raise failure("address_not_allowed", origin.name, f"it leads to an address that is not allowed ({reason})")
+
+
+async def _dial(
+    addresses: Sequence[AddrInfoType], protocol: asyncio.Protocol, origin: Origin, code: str
+) -> asyncio.Transport:
     loop = asyncio.get_running_loop()
     try:
-        addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         connected = await aiohappyeyeballs.start_connection(
             addresses, happy_eyeballs_delay=_ATTEMPT_DELAY_S, interleave=1, loop=loop
         )
@@ -58,10 +92,14 @@ async def _dial(host: str, port: int, protocol: asyncio.Protocol, origin: Origin
             connected.close()
             raise
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        whom = "its proxy cannot be reached" if code == "upstream_proxy_failed" else "cannot connect"
-        raise failure(code, origin.name, f"{whom} ({reason})") from None
+        raise _unreachable(origin, code, error) from None
     return transport
+
+
+def _unreachable(origin: Origin, code: str, error: OSError | UnicodeError) -> GatewayError:
+    reason = getattr(error, "strerror", None) or type(error).__name__
+    whom = "its proxy cannot be reached" if code == "upstream_proxy_failed" else "cannot connect"
+    return failure(code, origin.name, f"{whom} ({reason})")
 
 
 def _keep_alive(connected: socket.socket) -> None:

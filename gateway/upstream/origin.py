@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
+from gateway.upstream.addresses import AddressRule
 from gateway.upstream.proxy import Proxy, proxy_for
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -19,7 +20,8 @@ class Origin:
 
     `host` is ASCII without brackets. `ca_file` replaces the public authorities; `cert_file` and `key_file` are
     the client's certificate (PEM paths). `host_header` is ready for a request head, `name` ("host:port") for
-    messages. `forward` is what stands before the path when plain HTTP goes through a proxy, else None.
+    messages. `forward` is what stands before the path when plain HTTP goes through a proxy, else None. `rule` says
+    which addresses the host may lead to (None: any): see `opening.py`.
     """
 
     scheme: str
@@ -29,6 +31,7 @@ class Origin:
     cert_file: str | None = None
     key_file: str | None = None
     proxy: Proxy | None = None
+    rule: AddressRule | None = None
     name: str = field(init=False, compare=False)
     host_header: bytes = field(init=False, compare=False, repr=False)
     forward: bytes | None = field(init=False, compare=False, repr=False)
@@ -37,7 +40,7 @@ class Origin:
     def __post_init__(self) -> None:
         host = f"[{self.host}]" if ":" in self.host else self.host
         shown = host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
-        key = (self.scheme, self.host, self.port, self.ca_file, self.cert_file, self.key_file, self.proxy)
+        key = (self.scheme, self.host, self.port, self.ca_file, self.cert_file, self.key_file, self.proxy, self.rule)
         object.__setattr__(self, "name", f"{host}:{self.port}")
         object.__setattr__(self, "host_header", shown.encode("ascii"))
         forwarded = self.proxy is not None and self.scheme == "http"
@@ -67,6 +70,7 @@ class Origin:
         key_file: str | None = None,
         proxy: str | None = None,
         environ: Mapping[str, str] | None = None,
+        rule: AddressRule | None = None,
     ) -> Origin:
         """The origin of `base_url` (http or https; path and query are ignored).
 
@@ -85,7 +89,7 @@ class Origin:
             way = proxy_for(parts.scheme, host, port, os.environ if environ is None else environ)
         else:
             way = Proxy.parse(proxy) if proxy else None
-        return cls(parts.scheme, host, port, ca_file, cert_file, key_file, way)
+        return cls(parts.scheme, host, port, ca_file, cert_file, key_file, way, rule)
 
 
 def _host_of(parts: SplitResult) -> str:

@@ -6,6 +6,7 @@ not, `translation.py` goes by way of the canonical form.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from gateway.errors import GatewayError
@@ -17,13 +18,21 @@ from gateway.wire.usage import Usage
 class Tap(Protocol):
     """Looks at a stream on its way to the client, or makes the client's stream of it.
 
-    After `done` or `error` nothing more is fed. `usage` is what was reported so far. `ending` are the bytes that
-    end a complete stream: they leave after the account is closed.
+    After `done` or `error` nothing more is fed. `ending` are the bytes that end a complete stream: they leave after
+    the account is closed.
     """
 
-    usage: Usage | None
-    error: GatewayError | None
-    done: bool
+    @property
+    def usage(self) -> Usage | None:
+        """What was reported so far."""
+
+    @property
+    def error(self) -> GatewayError | None:
+        """Why the stream cannot go on."""
+
+    @property
+    def done(self) -> bool:
+        """Has the stream's own end come?"""
 
     @property
     def ending(self) -> bytes:
@@ -35,6 +44,9 @@ class Tap(Protocol):
     def finish(self) -> bytes:
         """The body has ended: what is left to write, and `done` where that was the proper end."""
 
+    def broken(self, error: GatewayError, request_id: str) -> bytes:
+        """The events that end the client's stream where it cannot be finished."""
+
     def estimate_completion_tokens(self) -> int:
         """Tokens seen so far, for a stream that reports no usage."""
 
@@ -42,11 +54,18 @@ class Tap(Protocol):
 class Passage(Protocol):
     """One for all attempts of its kind, or one for each: only dispatch's attempt holds it."""
 
+    @property
+    def dropped(self) -> Sequence[str]:
+        """Request fields that the provider lacks and that were left out; known once the request is encoded."""
+
     async def prepare(self, job: Job) -> None:
         """What has to be fetched before the request can be encoded. Raises GatewayError."""
 
     def encode(self, job: Job, target: Target) -> bytes:
         """The request's body. Raises GatewayError."""
+
+    def path(self, job: Job, target: Target) -> str:
+        """Where the request goes, behind the host: what is signed."""
 
     def head(self, job: Job, target: Target, lines: bytes, length: int) -> bytes:
         """The request's head for a body of `length` bytes; `lines` are header lines of this attempt."""

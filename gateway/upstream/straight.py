@@ -14,12 +14,18 @@ class Straight:
 
     __slots__ = ()
 
+    dropped = ()
+
     async def prepare(self, job: Job) -> None:
         """Nothing is fetched: what OpenAI's dialect names by URL its speaker fetches."""
 
     def encode(self, job: Job, target: Target) -> bytes:
         """The client's own bytes, but for what has to change."""
         return encode_request(job.body, job.document, target.model, target.variations)
+
+    def path(self, job: Job, target: Target) -> str:
+        """The endpoint's, at the target."""
+        return target.path_of(job.endpoint)
 
     def head(self, job: Job, target: Target, lines: bytes, length: int) -> bytes:
         """The target's own, made ahead of the request."""

@@ -13,7 +13,9 @@ from typing import Any
 
 import orjson
 
+from gateway.errors import GatewayError
 from gateway.wire.anthropic_inbound_answer import citations_of, content_text, stop_of, tool_id, usage_of
+from gateway.wire.anthropic_inbound_errors import error_event
 from gateway.wire.anthropic_inbound_thinking import (
     CLAUDE_FORMAT,
     is_sealed,
@@ -114,6 +116,11 @@ class AnthropicStream:
         self._out.append(event("message_delta", {"delta": delta, "usage": usage_of(usage)}))
         self._out.append(event("message_stop", {}))
         return self._written()
+
+    def fail(self, error: GatewayError, request_id: str) -> bytes:
+        """The error event that ends a message which cannot be finished."""
+        self._ended = True
+        return error_event(error, request_id)
 
     def _written(self) -> bytes:
         out = self._out

@@ -14,6 +14,7 @@ from gateway.errors import GatewayError
 from gateway.wire import sse
 from gateway.wire.anthropic_answer import messages_usage
 from gateway.wire.anthropic_error import error_inside
+from gateway.wire.anthropic_inbound_errors import error_event
 from gateway.wire.openai_error import parse_object
 from gateway.wire.splice import replace_top_level_model
 from gateway.wire.usage import Usage
@@ -122,13 +123,18 @@ class MessagesTap:
         self._count(data)
         return data
 
-    def finish(self) -> None:
+    def broken(self, error: GatewayError, request_id: str) -> bytes:
+        """The event that ends a stream which cannot be finished."""
+        return error_event(error, request_id)
+
+    def finish(self) -> bytes:
         """The body has ended: a message_stop counts also where the empty line behind it never came."""
         rest = self._cutter.rest
         payload = None if self.done or self.error is not None else sse.event_data(rest)
         document = parse_object(payload) if payload is not None else None
         if document is not None and document.get("type") == "message_stop":
             self._stop(rest.rstrip(b"\r\n") + b"\n\n")
+        return b""
 
     def _first(self, data: bytes) -> bytes:
         """Everything up to here, once it holds an event with data; that must be JSON."""

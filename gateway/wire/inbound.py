@@ -18,6 +18,9 @@ class StreamEncoder(Protocol):
     def finish(self, usage: Usage | None) -> bytes:
         """The events that end a complete stream, with what it used."""
 
+    def fail(self, error: GatewayError, request_id: str) -> bytes:
+        """The events that end a stream which cannot be finished."""
+
 
 class Inbound(Protocol):
     """One API that clients speak. Pure. `name` is that of the dialect whose bytes are the same both ways.

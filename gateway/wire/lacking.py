@@ -77,6 +77,7 @@ _NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "temperature": (1,),
     "top_p": (1,),
     "n": (1,),
+    "parallel_tool_calls": (True,),
     "logprobs": (False,),
     "top_logprobs": (0,),
     "logit_bias": ({},),

@@ -15,10 +15,10 @@ from typing import Any
 import orjson
 
 from gateway.errors import GatewayError
+from gateway.wire.dialect import Document
+from gateway.wire.endpoint import Endpoint
 from gateway.wire.splice import insert_member, replace_only_model
 from gateway.wire.usage import Usage
-
-Document = dict[str, Any]
 
 # orjson reads 1,024 levels and writes 254 (3.11): what could not be written anew is refused whichever way it goes.
 _MAX_LEVELS = 254
@@ -49,25 +49,10 @@ _ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
 _ASK_USAGE = b'"stream_options":{"include_usage":true}'
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One path of OpenAI's API that has the whole pipeline.
-
-    `name` is the operation's short name in metrics and logs, `path` the client's path, `upstream_path`
-    what is appended to a provider's base URL, `input_field` the field that must be there.
-    """
-
-    name: str
-    path: str
-    upstream_path: str
-    input_field: str
-    streams: bool
-
-
-CHAT = Endpoint("chat", "/v1/chat/completions", "/chat/completions", "messages", streams=True)
-COMPLETIONS = Endpoint("completions", "/v1/completions", "/completions", "prompt", streams=True)
-EMBEDDINGS = Endpoint("embeddings", "/v1/embeddings", "/embeddings", "input", streams=False)
-ENDPOINTS = (CHAT, COMPLETIONS, EMBEDDINGS)
+CHAT = Endpoint("chat", "/v1/chat/completions", "/chat/completions", "chat", input_field="messages", streams=True)
+COMPLETIONS = Endpoint("completions", "/v1/completions", "/completions", "completions", "prompt", streams=True)
+EMBEDDINGS = Endpoint("embeddings", "/v1/embeddings", "/embeddings", "embeddings", "input")
+OPENAI_ENDPOINTS = (CHAT, COMPLETIONS, EMBEDDINGS)
 
 
 def read_json_object(body: bytes) -> Document:

@@ -8,7 +8,8 @@ import orjson
 
 from gateway.errors import GatewayError
 from gateway.wire import sse
-from gateway.wire.openai import Document, read_usage
+from gateway.wire.dialect import Document
+from gateway.wire.openai import read_usage
 from gateway.wire.openai_error import error_event, error_within, parse_object, read_error, redact
 from gateway.wire.splice import replace_top_level_model
 from gateway.wire.usage import Usage
@@ -136,6 +137,10 @@ class StreamTap:
             data = self._look_closely(data)
         self._count(data)
         return data if self._rename_to is None else self._rename(data, self._rename_to)
+
+    def broken(self, error: GatewayError, request_id: str) -> bytes:
+        """The event that ends a stream which cannot be finished."""
+        return error_event(error, request_id)
 
     @property
     def ending(self) -> bytes:

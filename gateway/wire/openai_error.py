@@ -16,7 +16,16 @@ _CREDENTIAL = re.compile(
 )
 _CONTEXT = re.compile(r"(?i)maximum context length|context.length|context window|too many tokens|prompt is too long")
 _CONTEXT_CODES = frozenset({"context_length_exceeded", "string_above_max_length"})
-_POLICY_CODES = frozenset({"content_policy_violation", "content_filter", "moderation_blocked"})
+_POLICY_CODES = frozenset(
+    {
+        "content_policy_violation",
+        "content_filter",
+        "moderation_blocked",
+        "ResponsibleAIPolicyViolation",
+        "contentFilter",
+        "invalid_prompt",
+    }
+)
 _LIMIT_CODES = frozenset({"rate_limit_exceeded", "rate_limit_error", "rate_limited", "too_many_requests"})
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "quota_exceeded", "billing_not_active"})
 # What the client must see as the provider wrote it.
@@ -79,7 +88,9 @@ def error_within(document: dict[str, Any], what: str) -> GatewayError:
 
 
 def _codes(detail: dict[str, Any]) -> set[str]:
-    return {str(detail.get("code")), str(detail.get("type"))}
+    inner = detail.get("innererror") or detail.get("inner_error")  # Azure's, which says more
+    within = inner.get("code") if isinstance(inner, dict) else None
+    return {str(detail.get("code")), str(detail.get("type")), str(within)}
 
 
 def _shown(detail: dict[str, Any]) -> str | None:
@@ -90,6 +101,8 @@ def _shown(detail: dict[str, Any]) -> str | None:
 def _classify(status: int, codes: set[str], text: str) -> str:
     if codes & _POLICY_CODES and status < 500:
         return "content_policy_violation"
+    if status == 403 and "call volume quota" in text:  # Azure's way to say it
+        return "upstream_quota"
     if status in (401, 403):
         return "upstream_auth"
     if (codes & _CONTEXT_CODES and status < 500) or (status in (400, 413, 422) and _CONTEXT.search(text)):

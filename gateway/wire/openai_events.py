@@ -12,7 +12,8 @@ import orjson
 
 from gateway.errors import GatewayError
 from gateway.wire import sse
-from gateway.wire.openai import Document, read_usage
+from gateway.wire.dialect import Document
+from gateway.wire.openai import read_usage
 from gateway.wire.openai_answer import redact
 from gateway.wire.usage import Usage
 

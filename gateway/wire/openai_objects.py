@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.wire.openai import Document
+from gateway.wire.dialect import Document
 
 FILE, BATCH, JOB, UPLOAD = "file", "batch", "fine_tuning_job", "upload"
 RESPONSE, ITEM = "response", "response_item"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from gateway.wire.openai import Endpoint
+from gateway.wire.endpoint import Endpoint
 from gateway.wire.openai_objects import BATCH, FILE, JOB, RESPONSE, UPLOAD
 
 
@@ -45,7 +45,7 @@ class Operation:
 
 
 def _endpoint(name: str) -> Endpoint:
-    return Endpoint(name, f"/v1/{name}", f"/{name}", "", streams=True)
+    return Endpoint(name, f"/v1/{name}", f"/{name}", name, "", streams=True)
 
 
 RESPONSES, MODERATIONS, IMAGES, AUDIO = map(_endpoint, ("responses", "moderations", "images", "audio"))

@@ -32,7 +32,7 @@ class Authenticate(Stage):
         self._warm = metrics.key_lookups.child("warm")
 
     async def on_request(self, call: Call) -> None:
-        call.key = await self.identify(call.headers, call.endpoint.name)
+        call.key = await self.identify(call.headers, call.endpoint.word or call.endpoint.name)
 
     async def identify(self, headers: Mapping[bytes, bytes], endpoint: str) -> Key:
         """The key that `headers` carry. Raises GatewayError: 401 for no or a bad key, 403 for a closed endpoint."""

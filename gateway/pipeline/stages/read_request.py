@@ -21,7 +21,8 @@ class ReadRequest(Stage):
         coding = call.headers.get(b"content-encoding")
         if coding and coding.lower() != b"identity":
             raise GatewayError("unsupported_media_type", "A compressed body (content-encoding) is not supported.")
-        document = read_request(call.endpoint, call.body)
+        inbound = call.endpoint.inbound
+        document = read_request(call.endpoint, call.body) if inbound is None else inbound.read_request(call.body)
         call.document = document
         call.asked_model = document["model"]
         call.stream = document.get("stream") is True

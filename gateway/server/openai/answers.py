@@ -17,7 +17,8 @@ from gateway.pipeline.call import Call
 from gateway.server.slow_lane import decoded
 from gateway.upstream.job import Headers
 from gateway.upstream.relayed import Exchange
-from gateway.wire.openai import Document, read_usage
+from gateway.wire.dialect import Document
+from gateway.wire.openai import read_usage
 from gateway.wire.openai_answer import read_answer
 from gateway.wire.openai_events import EventTap, closing_event
 from gateway.wire.openai_operations import IMAGES, Operation

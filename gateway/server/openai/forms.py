@@ -15,8 +15,8 @@ from aiohttp import web
 
 from gateway.errors import GatewayError
 from gateway.server.openai.spool import Spool
+from gateway.wire.dialect import Document
 from gateway.wire.multipart import Form
-from gateway.wire.openai import Document
 from gateway.wire.openai_objects import is_ambiguous
 from gateway.wire.splice import replace_top_level_model
 

@@ -25,8 +25,9 @@ from gateway.services.keys.key import Key
 from gateway.services.ownership.service import Owned, Owner
 from gateway.tasks import Tasks
 from gateway.upstream.relayed import Body
+from gateway.wire.dialect import Document
 from gateway.wire.multipart import Form, boundary_of
-from gateway.wire.openai import Document, read_json_object
+from gateway.wire.openai import read_json_object
 from gateway.wire.openai_operations import CREATE_RESPONSE, Operation, Takes
 
 _MAX_SMALL_BODY_BYTES = 65_536

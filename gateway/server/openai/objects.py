@@ -9,7 +9,7 @@ from typing import Any
 from gateway.errors import GatewayError
 from gateway.services.keys.key import Key
 from gateway.services.ownership.service import Owned, Owner, Ownership
-from gateway.wire.openai import Document
+from gateway.wire.dialect import Document
 from gateway.wire.openai_objects import BATCH, FILE, JOB, RESPONSE, UPLOAD, items_in, objects_in, references_in
 from gateway.wire.openai_operations import Operation
 

@@ -34,7 +34,7 @@ from gateway.services.ownership.service import Owned
 from gateway.upstream.job import Headers
 from gateway.upstream.relay import Relay
 from gateway.upstream.relayed import Exchange, Outgoing
-from gateway.wire.openai import Document
+from gateway.wire.dialect import Document
 from gateway.wire.openai_error import parse_object
 from gateway.wire.openai_operations import CREATE_RESPONSE, OPERATIONS, Operation
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 # What a key without `endpoints` may use. Files and the like hold data that outlives a request, so a
 # key has to name them.
-DEFAULT_ENDPOINTS = frozenset({"chat", "completions", "embeddings", "responses", "moderations", "images", "audio"})
+DEFAULT_ENDPOINTS = frozenset(
+    {"chat", "completions", "embeddings", "rerank", "responses", "moderations", "images", "audio"}
+)
 NAMED_ENDPOINTS = frozenset({"files", "batches", "fine_tuning", "responses_stored", "uploads", "vector_stores"})
 # These tell a caller only what its own key may do.
 OPEN_ENDPOINTS = frozenset({"models", "key"})

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from gateway.errors import GatewayError
-from gateway.providers.provider import Provider
+from gateway.providers.provider import Provider, Signed
+from gateway.services.routing.key_rings import KeyRings
+from gateway.services.routing.manner import Signing, base_path_of, base_url_of, manner_of, options_of
 from gateway.services.routing.routes import Route, Routes
 from gateway.settings import Model as ModelSettings
 from gateway.settings import Provider as ProviderSettings
 from gateway.settings import Secret, Settings, SettingsError, Timeouts, resolve
 from gateway.settings import Target as TargetSettings
 from gateway.settings.mistakes import Mistake
+from gateway.tasks import Tasks
+from gateway.upstream.addresses import AddressRule
 from gateway.upstream.connection import Limits, Origin
 from gateway.upstream.demo import DemoLine
 from gateway.upstream.health import Breaker, BreakerOptions
+from gateway.upstream.key_ring import KeyRing, ProviderKey
 from gateway.upstream.pool import Pool
 from gateway.upstream.target import Account, Line, PoolLine, Target
-from gateway.wire.openai import Variations
 
 _MAX_BREAKERS = 10_000
 
@@ -51,13 +55,22 @@ class Breakers:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What settings alone do not say: known provider types, the environment, local servers that answered."""
+    """What settings alone do not say: known provider types, the environment, local servers that answered.
+
+    `made` are the providers that were made over the admin API: each is bound by `rule`, and where it cannot be used
+    it is left out, with the reason in `left_out`, in place of keeping all others from being built.
+    """
 
     registry: Mapping[str, Provider]
     environ: Mapping[str, str]
     answering: Collection[str]
     pool: Pool
     breakers: Breakers
+    rings: KeyRings = field(default_factory=KeyRings)
+    made: Collection[str] = ()
+    rule: AddressRule = field(default_factory=AddressRule)
+    left_out: dict[str, str] = field(default_factory=dict)
+    tasks: Tasks = field(default_factory=Tasks)
 
 
 def build_routes(settings: Settings, around: Surroundings) -> tuple[Routes, dict[str, Account]]:
@@ -77,10 +90,13 @@ def build_routes(settings: Settings, around: Surroundings) -> tuple[Routes, dict
     )
     by_themselves = switched_on(settings, around.registry, around.environ, around.answering)
     declared_or_found = {**{name: ProviderSettings(type=name) for name in by_themselves}, **settings.providers}
-    accounts = {name: _checked_account(name, found, settings, around) for name, found in declared_or_found.items()}
+    rings: dict[str, KeyRing] = {}
+    accounts = _accounts(declared_or_found, settings, around, rings)
     declared: dict[str, Route] = {}
     for model in settings.models:
         route = _route(model, accounts, around.breakers)
+        if not route.targets:
+            continue  # it was made for a provider that is left out
         for name in (model.name, *model.aliases):
             declared[name] = replace(route, name=name)
     targets = {target.name: target for route in declared.values() for target in route.targets}
@@ -91,6 +107,7 @@ def build_routes(settings: Settings, around: Surroundings) -> tuple[Routes, dict
             return None
         return Target(account, model, around.breakers.of(f"{provider}/{model}"), account.limits)
 
+    around.rings.keep(rings)
     return Routes(declared, tuple(accounts), direct, tuple(targets.values())), accounts
 
 
@@ -102,6 +119,7 @@ def switched_on(
         name
         for name, known in registry.items()
         if name not in settings.providers
+        and known.base_url
         and (name in answering or (known.auth.env and environ.get(known.auth.env, "").strip()))
     ]
 
@@ -116,9 +134,12 @@ def _route(model: ModelSettings, accounts: Mapping[str, Account], breakers: Brea
             _limits(account.limits, model.timeouts),
             weight=declared.weight,
             priority=declared.priority,
+            options={} if model.max_tokens is None else {"max_tokens": str(model.max_tokens)},
+            policy=model.lacking,
         )
 
-    targets = sorted((target(declared) for declared in model.targets), key=lambda made: made.priority)
+    in_force = [target(declared) for declared in model.targets if declared.provider in accounts]
+    targets = sorted(in_force, key=lambda made: made.priority)
     return Route(model.name, tuple(targets), model.context_fallbacks, model.policy_fallbacks)
 
 
@@ -132,9 +153,26 @@ def _limits(limits: Limits, timeouts: Timeouts) -> Limits:
     )
 
 
-def _checked_account(name: str, declared: ProviderSettings, settings: Settings, around: Surroundings) -> Account:
+def _accounts(
+    declared: Mapping[str, ProviderSettings], settings: Settings, around: Surroundings, rings: dict[str, KeyRing]
+) -> dict[str, Account]:
+    """The accounts by name; `rings` is filled."""
+    accounts = {}
+    for name, provider in declared.items():
+        try:
+            accounts[name] = _checked_account(name, provider, settings, around, rings)
+        except SettingsError as error:
+            if name not in around.made:
+                raise
+            around.left_out[name] = error.mistakes[0].message
+    return accounts
+
+
+def _checked_account(
+    name: str, declared: ProviderSettings, settings: Settings, around: Surroundings, rings: dict[str, KeyRing]
+) -> Account:
     try:
-        return _account(name, declared, settings, around)
+        return _account(name, declared, settings, around, rings)
     except UnicodeEncodeError:
         mistake = "its key or a header has characters that a header cannot carry"
     except (GatewayError, ValueError) as error:  # their messages hold no secret
@@ -143,7 +181,9 @@ def _checked_account(name: str, declared: ProviderSettings, settings: Settings, 
     raise SettingsError([Mistake(str(files[0]) if files else "", 0, f"providers.{name}", mistake)], files)
 
 
-def _account(name: str, declared: ProviderSettings, settings: Settings, around: Surroundings) -> Account:
+def _account(
+    name: str, declared: ProviderSettings, settings: Settings, around: Surroundings, rings: dict[str, KeyRing]
+) -> Account:
     known = around.registry[declared.type]
     upstream = settings.upstream
     limits = Limits(
@@ -154,34 +194,39 @@ def _account(name: str, declared: ProviderSettings, settings: Settings, around: 
         max_head_bytes=upstream.max_head_bytes,
         max_body_bytes=upstream.max_answer_mb * 1_048_576,
     )
-    base_url = declared.base_url or known.base_url
-    line, host = _line(base_url, known, declared, settings, around)
-    secret = None if known.local else _secret(known, declared, around.environ)
-    headers = known.auth.headers(secret) if secret else {}
+    options = options_of(known, declared)
+    base_url = base_url_of(known, declared, options)
+    line, host = _line(base_url, known, declared, settings, around, around.rule if name in around.made else None)
+    keys = [] if known.local else _keys(known, declared, around.environ)
+    headers = {**known.headers, **(keys[0].headers if len(keys) == 1 else {})}
+    ring = around.rings.make(name, keys) if keys else None
+    if ring is not None:
+        rings[name] = ring
     if declared.organization:
         headers["openai-organization"] = declared.organization
     for header, value in declared.headers.items():
-        headers[header] = resolve(value, around.environ) or ""
+        headers[header.lower()] = resolve(value, around.environ) or ""
     return Account(
         name=name,
         type=known.name,
         base_url=base_url,
-        base_path=urlsplit(base_url).path.rstrip("/"),
+        base_path=base_path_of(urlsplit(base_url).path, known),
         host=host,
         headers=headers,
         line=line,
         limits=_limits(limits, declared.timeouts),
-        variations=Variations(
-            unsupported=known.unsupported if declared.unsupported is None else frozenset(declared.unsupported),
-            renamed=known.renamed if declared.rename is None else declared.rename,
-            stream_usage=known.stream_usage if declared.stream_usage is None else declared.stream_usage,
-        ),
+        manner=manner_of(known, declared, options, ring, around.environ, Signing(around.pool, around.tasks)),
         local=known.local,
     )
 
 
 def _line(
-    base_url: str, known: Provider, declared: ProviderSettings, settings: Settings, around: Surroundings
+    base_url: str,
+    known: Provider,
+    declared: ProviderSettings,
+    settings: Settings,
+    around: Surroundings,
+    rule: AddressRule | None,
 ) -> tuple[Line, bytes]:
     if known.local:
         return DemoLine(), b"demo"
@@ -194,6 +239,7 @@ def _line(
         cert_file=_text(declared.cert_file),
         key_file=_text(declared.key_file),
         proxy=None if proxy == "none" else proxy,
+        rule=rule,
     )
     return PoolLine(around.pool, origin), origin.host_header
 
@@ -202,10 +248,23 @@ def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def _secret(known: Provider, declared: ProviderSettings, environ: Mapping[str, str]) -> str | None:
-    """The provider's key. Raises SettingsError where a key was named, or is needed, and is not there."""
-    if declared.api_key is not None:
-        return resolve(declared.api_key, environ)
-    if not known.auth.env:
-        return None
-    return resolve(Secret("env", known.auth.env), environ)
+def _keys(known: Provider, declared: ProviderSettings, environ: Mapping[str, str]) -> list[ProviderKey]:
+    """The provider's keys. Raises SettingsError where one was named, or is needed, and is not there."""
+    if declared.api_keys:
+        named = [(key.key, key.weight) for key in declared.api_keys]
+    elif declared.api_key is not None:
+        named = [(declared.api_key, 1.0)]
+    elif known.auth.env and (not isinstance(known.auth, Signed) or environ.get(known.auth.env, "").strip()):
+        named = [(Secret("env", known.auth.env), 1.0)]
+    else:
+        named = []
+    keys = []
+    for number, (secret, weight) in enumerate(named, 1):
+        value = resolve(secret, environ)
+        if value:
+            label = f"key {number}" if secret.kind == "stored" else secret.reference
+            headers = known.auth.headers(value)
+            for header in headers.values():
+                header.encode("latin-1")
+            keys.append(ProviderKey(label, value, weight=weight, headers=headers))
+    return keys

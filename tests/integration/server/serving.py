@@ -38,8 +38,7 @@ from gateway.upstream.dispatch import Dispatch
 from gateway.upstream.exchange import Limits
 from gateway.upstream.health import Breaker, BreakerOptions
 from gateway.upstream.retries import RetryBudget, RetryOptions
-from gateway.upstream.target import Account, Line, Target
-from gateway.wire.openai import Variations
+from gateway.upstream.target import Account, Line, Manner, Target
 from tests.integration.server.client import Client
 from tests.integration.server.upstream import ScriptedLine
 
@@ -190,7 +189,7 @@ def _target(provider: str, model: str, line: Line, *, local: bool) -> Target:
         headers={},
         line=line,
         limits=_TIMES,
-        variations=Variations(),
+        manner=Manner(),
         local=local,
     )
     return Target(account, model, Breaker(BreakerOptions(consecutive_failures=1000), time.monotonic), _TIMES)

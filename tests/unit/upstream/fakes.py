@@ -16,9 +16,11 @@ from gateway.upstream.dispatch import Dispatch
 from gateway.upstream.health import Breaker, BreakerOptions
 from gateway.upstream.job import Headers, Outcome
 from gateway.upstream.retries import RetryBudget, RetryOptions
-from gateway.upstream.target import Account, Target
-from gateway.wire.openai import CHAT, Document, Endpoint, Variations
-from gateway.wire.openai_error import error_event
+from gateway.upstream.target import Account, Manner, Target
+from gateway.wire.dialect import Document
+from gateway.wire.endpoint import Endpoint
+from gateway.wire.openai import CHAT, Variations
+from gateway.wire.openai_inbound import OPENAI
 
 JSON = [(b"content-type", b"application/json")]
 SSE = [(b"content-type", b"text/event-stream; charset=utf-8")]
@@ -247,6 +249,9 @@ class FakeJob:
         self, targets: Sequence[Target], *, asked: str = "up-1", streamed: bool = False, **fields: Any
     ) -> None:
         self.request_id = "0198c0de-0000-7000-8000-000000000001"
+        self.started_us = 1_700_000_000_000_000
+        self.headers: dict[bytes, bytes] = {}
+        self.speech = OPENAI
         self.endpoint: Endpoint = CHAT
         self.document: Document = {"model": asked, "messages": [{"role": "user", "content": "hello"}], **fields}
         if streamed:
@@ -267,8 +272,8 @@ class FakeJob:
     def begin_stream(self, outcome: Outcome) -> Headers:
         return SSE
 
-    def error_event(self, error: GatewayError) -> bytes:
-        return error_event(error, self.request_id)
+    def canonical(self) -> Document:
+        return self.document
 
 
 class FakeWatcher:
@@ -302,7 +307,7 @@ def target(line: FakeLine, name: str = "p", model: str = "up-1", **more: Any) ->
         headers={},
         line=line,
         limits=LIMITS,
-        variations=more.pop("variations", Variations()),
+        manner=Manner(variations=more.pop("variations", Variations())),
         local=False,
     )
     return Target(account, model, Breaker(options, clock), more.pop("limits", LIMITS))

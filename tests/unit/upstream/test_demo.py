@@ -11,7 +11,8 @@ import orjson
 import pytest
 
 from gateway.upstream.demo import DemoLine
-from gateway.wire.openai import COMPLETIONS, EMBEDDINGS, Endpoint
+from gateway.wire.endpoint import Endpoint
+from gateway.wire.openai import COMPLETIONS, EMBEDDINGS
 from gateway.wire.sse import event_data, split_events
 from tests.unit.upstream.fakes import Bench, FakeJob, target
 

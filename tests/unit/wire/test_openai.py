@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError
-from gateway.wire.openai import CHAT, ENDPOINTS, Variations, encode_request, read_request, read_usage
+from gateway.wire.openai import CHAT, OPENAI_ENDPOINTS, Variations, encode_request, read_request, read_usage
 from gateway.wire.usage import Usage
 
 PLAIN = Variations()
@@ -92,7 +92,7 @@ FIELDS = st.sampled_from(
 REQUESTS = st.dictionaries(FIELDS, JSON | st.sampled_from(["m", True, {"include_usage": True}, [{"role": "user"}]]))
 
 
-@given(REQUESTS | JSON, st.sampled_from(ENDPOINTS), st.sampled_from([PLAIN, Variations(stream_usage=False)]))
+@given(REQUESTS | JSON, st.sampled_from(OPENAI_ENDPOINTS), st.sampled_from([PLAIN, Variations(stream_usage=False)]))
 def test_whatever_json_comes_it_is_refused_by_a_gateway_error_or_encoded_as_it_was_read(
     document: Any, endpoint: Any, variations: Variations
 ) -> None:
@@ -118,7 +118,7 @@ def _writable(document: Any) -> bool:
 
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_request_are_refused_by_a_gateway_error(body: bytes) -> None:
-    for endpoint in ENDPOINTS:
+    for endpoint in OPENAI_ENDPOINTS:
         with pytest.raises(GatewayError):
             read_request(endpoint, body)
 

@@ -1,0 +1,40 @@
+"""Which passage an attempt takes."""
+
+from __future__ import annotations
+
+from gateway.upstream.job import Job
+from gateway.upstream.messages_passage import MESSAGES_PASSAGE
+from gateway.upstream.passage import Passage
+from gateway.upstream.straight import STRAIGHT
+from gateway.upstream.target import Target
+from gateway.upstream.translation import Fetch, Translation
+
+# What other providers' answers bring along and a client sends back; OpenAI and many of its like refuse it.
+_FOREIGN = (b'"reasoning_content"', b'"reasoning_details"', b'"cache_control"')
+
+
+class Passages:
+    """Chooses by what client and target speak. `fetch` gets what a provider does not fetch itself."""
+
+    def __init__(self, fetch: Fetch) -> None:
+        self._fetch = fetch
+
+    def __call__(self, job: Job, target: Target) -> Passage:
+        """The bytes pass where both speak the same, and nothing in them is another provider's."""
+        inbound = job.endpoint.inbound
+        account = target.account
+        dialect = account.dialect
+        if inbound is None:
+            operation = job.endpoint.operation
+            if dialect is not None and operation not in dialect.operations and operation in account.paths:
+                return STRAIGHT  # a provider with a format of its own has this one in OpenAI's
+            if dialect is None and (account.keeps_foreign or not _has_foreign(job)):
+                return STRAIGHT
+        elif dialect is not None and inbound.name == dialect.name:
+            return MESSAGES_PASSAGE
+        return Translation(job.speech, dialect or account.openai_dialect, self._fetch)
+
+
+def _has_foreign(job: Job) -> bool:
+    body = job.body
+    return job.endpoint.operation == "chat" and any(mark in body for mark in _FOREIGN)
