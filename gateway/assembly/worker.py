@@ -38,6 +38,7 @@ from gateway.server import routes
 from gateway.server.admin.keys import KeyHandlers
 from gateway.server.admin.request import Route
 from gateway.server.admin.state import StatePages
+from gateway.server.anthropic.token_count import TokenCounts
 from gateway.server.app import make_app, open_lanes
 from gateway.server.body_log import BodyLog
 from gateway.server.gate import Gate
@@ -77,6 +78,7 @@ from gateway.tasks import Tasks
 from gateway.upstream.dispatch import Dispatch
 from gateway.upstream.passages import Passages
 from gateway.upstream.pool import Pool
+from gateway.upstream.relay import Relay
 from gateway.upstream.retries import RetryBudget
 
 _log = logging.getLogger("gateway")
@@ -245,9 +247,11 @@ class Worker:
         settings = self.settings
         pages = StatusPages(self.gate, self.metrics, self._details, openapi_document)
         models = ModelList(self._authenticate, self.routing, Spending(self._postgres), self._started)
+        relay = Relay(lambda: self.dispatch, self.tasks)
+        counts = TokenCounts(self.gate, self._authenticate, ChooseRoute(self.routing), relay)
         public = [
             *routes.pipeline_routes(self.gate),
-            *routes.client_routes(models),
+            *routes.client_routes(models, counts),
             *passthrough_routes(
                 self.gate,
                 self._authenticate,

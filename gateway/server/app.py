@@ -12,11 +12,14 @@ from aiohttp import hdrs, web
 
 from gateway.errors import GatewayError
 from gateway.pipeline.call import new_request_id
+from gateway.server.anthropic.clients import speaks_anthropic
 from gateway.server.gate import Gate
 from gateway.server.hot_lane import HotLane
 from gateway.server.refusal import id_headers, refusal
 from gateway.server.slow_lane import SlowLane, decoded
+from gateway.wire.anthropic_inbound import INBOUND as ANTHROPIC
 from gateway.wire.endpoints import ENDPOINTS
+from gateway.wire.openai_inbound import OPENAI
 
 _log = logging.getLogger("gateway.server")
 
@@ -73,7 +76,12 @@ async def _name_request(request: web.Request, response: web.StreamResponse) -> N
 
 def error_response(request: web.Request, error: GatewayError, *, allow: str | None = None) -> web.Response:
     """A failure as an answer to `request`."""
-    reply = refusal(error, _client_id(request), allow=None if allow is None else allow.encode("latin-1"))
+    reply = refusal(
+        error,
+        _client_id(request),
+        allow=None if allow is None else allow.encode("latin-1"),
+        speech=ANTHROPIC if speaks_anthropic(request) else OPENAI,
+    )
     response = web.Response(status=reply.status, body=reply.body, headers=decoded(reply.headers))
     if error.code in _ABANDONED:
         response.force_close()

@@ -22,6 +22,7 @@ from gateway.server.head import ALLOWED_METHODS, KeptHead, body_too_large, check
 from gateway.server.refusal import refusal
 from gateway.server.slow_lane import SlowLane
 from gateway.wire.endpoint import Endpoint
+from gateway.wire.openai_inbound import OPENAI
 
 _log = logging.getLogger("gateway.server")
 
@@ -393,5 +394,6 @@ class HotLane(Answering):
         self._body = bytearray()
         self._gate.recorder.refused(error, self._client_ip)
         allow = ALLOWED_METHODS if error.code == "method_not_allowed" else None
-        self.reply(refusal(error, client_id, allow=allow))
+        speech = self._endpoint.inbound if self._endpoint is not None else None
+        self.reply(refusal(error, client_id, allow=allow, speech=speech or OPENAI))
         self._leave(linger=True)

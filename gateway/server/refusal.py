@@ -1,4 +1,4 @@
-"""A failure outside the pipeline as an answer: OpenAI's shape and a request id, the same from both lanes."""
+"""A failure outside the pipeline as an answer: the client's shape and a request id, the same from both lanes."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ from gateway.errors import GatewayError
 from gateway.pipeline.call import Reply, new_request_id, sane_request_id
 from gateway.pipeline.pipeline import retry_headers
 from gateway.upstream.job import Headers
+from gateway.wire.inbound import Inbound
+from gateway.wire.openai_inbound import OPENAI
 
 
-def refusal(error: GatewayError, client_id: bytes | None, *, allow: bytes | None = None) -> Reply:
-    """The answer that tells of `error`; `client_id` is the client's x-request-id, echoed if sane."""
+def refusal(
+    error: GatewayError, client_id: bytes | None, *, allow: bytes | None = None, speech: Inbound = OPENAI
+) -> Reply:
+    """The answer that tells of `error` in the shape of `speech`; `client_id` is the client's x-request-id, echoed if
+    sane."""
     own = new_request_id(time.time_ns() // 1_000_000)
     headers: Headers = [(b"content-type", b"application/json"), *id_headers(own, client_id), *retry_headers(error)]
     if allow is not None:
         headers.append((b"allow", allow))
-    return Reply(error.status, error.body(own), headers)
+    return Reply(error.status, speech.error_body(error, own), headers)
 
 
 def id_headers(own: str, client_id: bytes | None) -> Headers:

@@ -10,6 +10,8 @@ from aiohttp import web
 from gateway.pipeline.call import Call
 from gateway.pipeline.stages.authenticate import Authenticate
 from gateway.server.admin.request import AdminRequest, Route
+from gateway.server.anthropic.token_count import PATHS as COUNT_PATHS
+from gateway.server.anthropic.token_count import TokenCounts
 from gateway.server.gate import Gate
 from gateway.server.openai.models import ModelList
 from gateway.server.slow_sink import answer, headers_of, read_body
@@ -37,9 +39,12 @@ def pipeline_routes(gate: Gate) -> list[web.RouteDef]:
     return [web.post(path, handler(endpoint)) for endpoint in ENDPOINTS for path in endpoint.paths]
 
 
-def client_routes(models: ModelList) -> list[web.RouteDef]:
-    """What a key may ask about itself and its models."""
+def client_routes(models: ModelList, counts: TokenCounts) -> list[web.RouteDef]:
+    """What a key may ask about itself, its models, and the size of its prompts."""
     return [
+        *(web.post(path, counts.count) for path in COUNT_PATHS),
+        web.get("/anthropic/v1/models", models.list_models),
+        web.get("/anthropic/v1/models/{id:.+}", models.show_model),
         web.get("/v1/models", models.list_models),
         web.get("/v1/models/{id:.+}", models.show_model),
         web.get("/v1/key", models.show_key),

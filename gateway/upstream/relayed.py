@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,6 +31,28 @@ class Body(Protocol):
 
     def pieces(self, model: str) -> AsyncIterator[bytes]:
         """All of it in pieces, for a target's `model`. Raises GatewayError where the client sends no good body."""
+
+
+class WholeBody:
+    """JSON that is in memory; `render` gives its bytes for a target's model."""
+
+    content_type = b"application/json"
+    replayable = True
+
+    def __init__(self, render: Callable[[str], bytes]) -> None:
+        self._render = render
+
+    def whole(self, model: str) -> bytes:
+        """All of it."""
+        return self._render(model)
+
+    def length(self, model: str) -> int:
+        """Its bytes."""
+        return len(self._render(model))
+
+    async def pieces(self, model: str) -> AsyncIterator[bytes]:
+        """One."""
+        yield self._render(model)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ input and output items of that response and of all before it, not for their inst
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,9 @@ _PREFIXES = {
     "reasoning": "rs",
 }
 _MAX_ID_CHARS = 256
+# The ids that are given here: a response's, and those of its items, which say whose they are.
+_RESPONSE_ID = re.compile(r"resp_[0-9a-f]{32}\Z")
+_ITEM_ID = re.compile(r"[a-z]{1,8}_([0-9a-f]{32})_(?:in)?[0-9]{1,9}\Z")
 _SAID = {"user": "input_text", "system": "input_text", "developer": "input_text", "assistant": "output_text"}
 
 
@@ -34,6 +38,26 @@ def referenced_items(document: Document) -> list[str]:
     return [item["id"] for item in given if _is_reference(item)] if isinstance(given, list) else []
 
 
+def may_be_kept(response_id: str) -> bool:
+    """Has it the form of the ids that the gateway gives? Other servers may give some of the same form."""
+    return _RESPONSE_ID.match(response_id) is not None
+
+
+def response_of_item(item_id: str) -> str | None:
+    """The response in which an item stands whose id the gateway has made; None for other ids."""
+    found = _ITEM_ID.match(item_id)
+    return None if found is None else f"resp_{found[1]}"
+
+
+def without_history(document: Document) -> Document:
+    """The request without what it refers to in earlier responses: what is left refers to files and the like."""
+    made = {name: value for name, value in document.items() if name not in ("previous_response_id", "conversation")}
+    given = document.get("input")
+    if isinstance(given, list):
+        made["input"] = [item for item in given if not _is_reference(item)]
+    return made
+
+
 def resolved(
     document: Document, earlier: Sequence[Document] = (), found: Mapping[str, Document] | None = None
 ) -> Document:
@@ -44,7 +68,7 @@ def resolved(
     items: list[Any] = [*earlier, *_input_list(document)]
     if found:
         items = [found.get(item["id"], item) if _is_reference(item) else item for item in items]
-    made = {name: value for name, value in document.items() if name not in ("previous_response_id", "conversation")}
+    made = {name: value for name, value in document.items() if name != "previous_response_id"}
     made["input"] = items
     return made
 

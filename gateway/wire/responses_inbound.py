@@ -41,7 +41,10 @@ class ResponsesInbound:
         It has `model` (text) and an `input` (text or a list of objects) or what stands for one; `stream` may be true.
         Raises invalid_json, missing_field or invalid_field naming it.
         """
-        document = read_json_object(body)
+        return self.checked(read_json_object(body))
+
+    def checked(self, document: Document) -> Document:
+        """The same for a JSON object. Raises missing_field or invalid_field."""
         model = document.get("model")
         if type(model) is not str or not model:
             raise missing("model") if model is None else invalid("model", "must be a non-empty string")

@@ -9,9 +9,11 @@ from aiohttp import web
 
 from gateway.errors import GatewayError
 from gateway.pipeline.stages.authenticate import Authenticate
+from gateway.server.anthropic.clients import speaks_anthropic
 from gateway.server.slow_sink import headers_of
 from gateway.services.keys.key import Key
 from gateway.services.routing.routes import Route, Routing
+from gateway.wire.anthropic_inbound_models import render_model, render_models
 
 
 class Spending(Protocol):
@@ -34,6 +36,9 @@ class ModelList:
         """The declared models that the key may use."""
         key = await self._authenticate.identify(headers_of(request), "models")
         declared = self._routing.routes.declared
+        if speaks_anthropic(request):
+            names = [name for name in declared if key.allows_model(name)]
+            return web.Response(body=render_models(names, **_page(request)), content_type="application/json")
         models = [self._model(name, route) for name, route in declared.items() if key.allows_model(name)]
         return _json({"object": "list", "data": models})
 
@@ -49,6 +54,8 @@ class ModelList:
             shown = name[:256].encode("utf-8", "replace").decode()
             message = f"The model '{shown}' does not exist or this key may not use it."
             raise GatewayError("model_not_found", message, param="model")
+        if speaks_anthropic(request):
+            return web.Response(body=render_model(name), content_type="application/json")
         return _json(self._model(name, route))
 
     def _model(self, name: str, route: Route) -> dict[str, Any]:
@@ -61,6 +68,18 @@ class ModelList:
 
     async def _spent(self, key: Key) -> float | None:
         return None if key.id is None else await self._spending.spent_nano_usd(key.id) / 1e9
+
+
+def _page(request: web.Request) -> dict[str, Any]:
+    """Anthropic's paging parameters. Raises invalid_field."""
+    query = request.query
+    page: dict[str, Any] = {name: query[name] for name in ("after_id", "before_id") if query.get(name)}
+    limit = query.get("limit")
+    if limit is not None:
+        if not limit.isascii() or not limit.isdigit() or len(limit) > 9:
+            raise GatewayError("invalid_field", "The parameter 'limit' must be a whole number.", param="limit")
+        page["limit"] = int(limit)
+    return page
 
 
 def _described(key: Key) -> dict[str, Any]:

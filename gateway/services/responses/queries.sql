@@ -13,6 +13,14 @@ WHERE response_id = $4 AND expires_at > now()
   AND ($1::boolean OR team_id = $2::uuid
        OR ($2::uuid IS NULL AND team_id IS NULL AND key_id = gateway_first_key($3::uuid)));
 
+-- name: keeps
+SELECT EXISTS (
+    SELECT FROM gateway_responses
+    WHERE response_id = $4 AND expires_at > now()
+      AND ($1::boolean OR team_id = $2::uuid
+           OR ($2::uuid IS NULL AND team_id IS NULL AND key_id = gateway_first_key($3::uuid)))
+);
+
 -- name: chain
 -- The response and those before it, the latest first: up to $5 of them, and as many as $6 bytes hold, plus the one
 -- by which a limit is passed, so that the caller sees that it was.

@@ -115,6 +115,12 @@ class Responses:
         row = await self._row(response_id, owner)
         return None if row is None else orjson.loads(row["response"])
 
+    async def keeps(self, response_id: str, owner: Owner) -> bool:
+        """Is it kept, and may `owner` see it?"""
+        if not _ID.match(response_id):
+            return False
+        return bool(await self._postgres.fetchval(self._sql["keeps"], *_who(owner), response_id))
+
     async def load_conversation(self, response_id: str, owner: Owner) -> list[Document] | None:
         """The input and output items of the response and all before it, oldest first.
 
@@ -193,7 +199,7 @@ class Responses:
         return tag.endswith(" 1")
 
     async def prune(self) -> int:
-        """Remove for good what is older than the retention; returns how many. To be called now and then."""
+        """Remove for good what is older than the retention; returns how many. `Keeping` calls it now and then."""
         removed = 0
         while True:
             tag = await self._postgres.execute(self._sql["prune"], _PRUNE_BATCH)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gateway.errors import GatewayError
 from gateway.providers.provider import Provider, Signed
 from gateway.settings import Provider as ProviderSettings
 from gateway.settings import Secret, resolve
@@ -107,7 +108,11 @@ def _credentials(
     fetch = PoolFetch(signing.pool)
     if known.auth.scheme == "google":
         given = declared.credentials
-        return GoogleCredentials(None if given is None else resolve(given, environ), fetch=fetch, tasks=signing.tasks)
+        key = None if given is None else resolve(given, environ)
+        if given is not None and key is None:
+            # Never the machine's own account for a provider that an administrator of the API made.
+            raise GatewayError("upstream_auth", "This provider needs credentials: a service account's key, as JSON.")
+        return GoogleCredentials(key, fetch=fetch, tasks=signing.tasks)
     return EntraCredentials(
         declared.tenant_id or environ.get("AZURE_TENANT_ID", ""),
         declared.client_id or environ.get("AZURE_CLIENT_ID", ""),

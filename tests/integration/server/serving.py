@@ -22,6 +22,7 @@ from gateway.pipeline.stages.choose_route import ChooseRoute
 from gateway.pipeline.stages.meter import NoMeter
 from gateway.pipeline.stages.read_request import ReadRequest
 from gateway.server import routes
+from gateway.server.anthropic.token_count import TokenCounts
 from gateway.server.app import make_app, open_lanes
 from gateway.server.gate import Gate, GateLimits
 from gateway.server.line_sink import LineSink
@@ -33,10 +34,12 @@ from gateway.server.request_log import RequestLog
 from gateway.server.status_pages import StatusPages
 from gateway.services.keys.key import AllowList, Key
 from gateway.services.routing.routes import Route, Routes, Routing
+from gateway.tasks import Tasks
 from gateway.upstream.demo import DemoLine
 from gateway.upstream.dispatch import Dispatch
 from gateway.upstream.exchange import Limits
 from gateway.upstream.health import Breaker, BreakerOptions
+from gateway.upstream.relay import Relay
 from gateway.upstream.retries import RetryBudget, RetryOptions
 from gateway.upstream.target import Account, Line, Manner, Target
 from tests.integration.server.client import Client
@@ -123,7 +126,10 @@ class Serving:
         app = make_app(
             [
                 *routes.pipeline_routes(self.gate),
-                *routes.client_routes(ModelList(authenticate, self.routing, NoSpending(), 1_700_000_000)),
+                *routes.client_routes(
+                    ModelList(authenticate, self.routing, NoSpending(), 1_700_000_000),
+                    TokenCounts(self.gate, authenticate, ChooseRoute(self.routing), Relay(lambda: dispatch, Tasks())),
+                ),
                 *routes.status_routes(pages),
                 *routes.metrics_routes(pages),
                 web.get("/bug", RaisingRoute.raise_),

@@ -31,6 +31,12 @@ def test_it_describes_every_path_that_the_gateway_promises(document: Any) -> Non
         "/admin/keys": {"get", "post"},
         "/admin/keys/{id}": {"get", "patch", "delete"},
         "/admin/keys/{id}/rotate": {"post"},
+        "/admin/providers": {"get", "post"},
+        "/admin/providers/{id}": {"get", "patch", "delete"},
+        "/admin/providers/{id}/test": {"post"},
+        "/admin/providers/{id}/models": {"get"},
+        "/admin/models": {"get", "post"},
+        "/admin/models/{id}": {"get", "patch", "delete"},
         "/admin/config": {"get"},
         "/admin/targets": {"get"},
     }

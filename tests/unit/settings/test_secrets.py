@@ -95,3 +95,11 @@ def test_secrets_are_equal_when_they_name_the_same_wherever_they_stand(load_text
     one = load_text("providers: {d: {type: demo, api_key: env:A}}")
     two = load_text("\n\nproviders: {d: {type: demo, api_key: env:A}}")
     assert one.providers == two.providers
+
+
+def test_a_stored_secret_is_its_own_value_and_cannot_be_written_in_yaml() -> None:
+    secret = Secret("stored", VALUE)
+    assert resolve(secret, {}) == VALUE
+    assert (secret.reference, repr(secret)) == ("stored", "Secret(stored)")
+    with pytest.raises(ValueError, match="named, never written"):
+        Secret.parse(f"stored:{VALUE}")

@@ -1,0 +1,71 @@
+"""POST /v1/messages/count_tokens: the provider's own count where it has one, else an estimate."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.errors import GatewayError
+from gateway.pipeline.call import Call, Reply
+from gateway.pipeline.pipeline import render_error
+from gateway.pipeline.stages.authenticate import Authenticate
+from gateway.pipeline.stages.choose_route import ChooseRoute
+from gateway.pipeline.stages.meter import NoMeter
+from gateway.pipeline.stages.read_request import check_content_type
+from gateway.server.gate import Gate
+from gateway.server.slow_sink import headers_of, read_body, to_response
+from gateway.upstream.relay import Relay
+from gateway.upstream.relayed import Exchange, Outgoing, WholeBody
+from gateway.wire.anthropic_inbound import INBOUND
+from gateway.wire.anthropic_inbound_thinking import without_foreign_marks
+from gateway.wire.dialect import Document
+from gateway.wire.endpoints import MESSAGES
+from gateway.wire.openai_inbound import write
+from gateway.wire.token_estimate import estimate_prompt_tokens
+
+PATHS = ("/v1/messages/count_tokens", "/anthropic/v1/messages/count_tokens")
+_UPSTREAM_PATH = "/messages/count_tokens"
+_MAX_ANSWER_BYTES = 65_536
+
+
+class TokenCounts:
+    """Answers for any model that the key may use; nothing is metered, for providers count for nothing."""
+
+    def __init__(self, gate: Gate, authenticate: Authenticate, choose_route: ChooseRoute, relay: Relay) -> None:
+        self._gate = gate
+        self._authenticate = authenticate
+        self._choose_route = choose_route
+        self._relay = relay
+
+    async def count(self, request: web.Request) -> web.Response:
+        """`{"input_tokens": n}`. Raises GatewayError."""
+        call = Call(MESSAGES, headers_of(request), b"", request.remote or "")
+        call.key = await self._authenticate.identify(call.headers, MESSAGES.word)
+        check_content_type(request.content_type.encode("latin-1", "replace"))
+        limits = self._gate.limits
+        call.body = await read_body(request, limits.max_body_bytes, limits.body_timeout_s)
+        call.document = document = INBOUND.read_count_request(call.body)
+        call.asked_model = document["model"]
+        await self._choose_route.on_request(call)
+        dialect = call.targets[0].account.dialect
+        try:
+            if dialect is not None and dialect.name == INBOUND.name:
+                body = await self._ask(call, document)
+            else:
+                body = INBOUND.render_count(estimate_prompt_tokens(call.canonical()))
+        except GatewayError as error:
+            return to_response(render_error(call, error))
+        headers = [(b"content-type", b"application/json")]
+        call.add_headers(headers)
+        return to_response(Reply(200, body, headers))
+
+    async def _ask(self, call: Call, document: Document) -> bytes:
+        kept = without_foreign_marks(document)
+        call.targets = [target for target in call.targets if target.account.dialect is call.targets[0].account.dialect]
+        outgoing = Outgoing("POST", _UPSTREAM_PATH, WholeBody(lambda model: write({**kept, "model": model})), NoMeter())
+        return await self._relay.run(call, outgoing, _read)
+
+
+async def _read(exchange: Exchange) -> bytes:
+    body = await exchange.answer.read_all(_MAX_ANSWER_BYTES)
+    exchange.settle(None)
+    return body
