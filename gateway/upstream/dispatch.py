@@ -15,6 +15,7 @@ from gateway.errors import GatewayError
 from gateway.upstream.attempt import StreamAnswer, WholeAnswer
 from gateway.upstream.authentication import authentication, judge_key
 from gateway.upstream.connection import Connection
+from gateway.upstream.copies import copies_of, run_copies
 from gateway.upstream.job import Admission, Job, Outcome, Reply, Sink, forwarded
 from gateway.upstream.key_ring import ProviderKey
 from gateway.upstream.passage import Passage
@@ -50,10 +51,15 @@ class Dispatch:
         self.passage = passage
         self.admission = admission
 
-    async def run(self, job: Job, sink: Sink) -> Reply | None:
-        """The whole answer, or None where it was streamed into `sink`. Raises GatewayError if nobody answered."""
+    async def run(self, job: Job, sink: Sink, copy: int = 0) -> Reply | None:
+        """The whole answer, or None where it was streamed into `sink`. Raises GatewayError if nobody answered.
+
+        `copy`: which of several requests for one this is.
+        """
+        if "n" in job.document and (copies := copies_of(job)) > 1:
+            return await run_copies(copies, job, lambda twin, number: self.run(twin, sink, number))
         self.rules.budget.count_call()
-        chase = _Chase(self, job, sink)
+        chase = _Chase(self, job, sink, copy)
         reply: Reply | None
         try:
             try:
@@ -82,8 +88,8 @@ class _Chase(Pursuit):
 
     __slots__ = ("_key", "_passage", "_sink")
 
-    def __init__(self, dispatch: Dispatch, job: Job, sink: Sink) -> None:
-        super().__init__(dispatch.rules, dispatch.admission, job)
+    def __init__(self, dispatch: Dispatch, job: Job, sink: Sink, copy: int) -> None:
+        super().__init__(dispatch.rules, dispatch.admission, job, copy=copy)
         self._passage = dispatch.passage
         self._sink = sink
         self._key: ProviderKey | None = None  # the one of several that this attempt takes

@@ -101,6 +101,7 @@ class Job(Protocol):
     forwarded: bytes
     begin_span: Callable[[Outcome], bytes] | None
     outcomes: list[Outcome]
+    cost_nano_usd: int
     broken: GatewayError | None
     chunk_watcher: Callable[[bytes], None] | None
 

@@ -18,6 +18,8 @@ from gateway.upstream.job import Admission, Job, Outcome, Permit
 from gateway.upstream.retries import RetryBudget, RetryOptions, backoff_s
 from gateway.upstream.target import Target
 
+# Each copy of a request numbers its attempts from here on.
+ATTEMPTS_PER_COPY = 100
 _FREE_RETRIES = 3
 _FINAL = (Again.NEVER, Again.SPECIAL)
 
@@ -57,15 +59,17 @@ class Rules:
 class Pursuit:
     """A subclass brings `attempt`: it starts with `begin` and ends with `settle_pending`, `failed` or `broke_off`."""
 
-    __slots__ = ("admission", "deadline", "job", "loop", "number", "pending", "rules", "ticket")
+    __slots__ = ("admission", "copy", "deadline", "job", "loop", "number", "pending", "rules", "ticket")
 
-    def __init__(self, rules: Rules, admission: Admission, job: Job) -> None:
+    def __init__(self, rules: Rules, admission: Admission, job: Job, *, copy: int = 0) -> None:
+        """`copy` counts the requests that are sent for one: only the first one's end is that of the client's."""
         self.rules = rules
         self.admission = admission
         self.job = job
         self.loop = rules.loop
         self.deadline = 0.0
-        self.number = 0
+        self.number = copy * ATTEMPTS_PER_COPY
+        self.copy = copy
         self.pending: tuple[Permit, Outcome] | None = None
         self.ticket: Ticket = 0  # of the breaker of the target that is being tried
 
@@ -172,7 +176,7 @@ class Pursuit:
         if self.pending is not None:
             permit, outcome = self.pending
             self.pending = None
-            outcome.final = final
+            outcome.final = final and not self.copy
             self.admission.close(self.job, permit, outcome)
 
     def failed(self, outcome: Outcome, error: GatewayError) -> None:

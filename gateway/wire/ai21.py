@@ -20,6 +20,7 @@ class AI21:
 
     name = "ai21"
     operations = frozenset({"chat"})
+    choices = False
     image_urls = False
     file_urls = False
 

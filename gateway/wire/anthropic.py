@@ -22,6 +22,7 @@ class AnthropicDialect:
 
     name = "anthropic"
     operations = frozenset({"chat"})
+    choices = False
     image_urls = True
     file_urls = True
 

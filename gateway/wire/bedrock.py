@@ -59,6 +59,7 @@ class Bedrock:
 
     name = "bedrock"
     operations = frozenset({"chat", "embeddings"})
+    choices = False
     image_urls = False
     file_urls = False
 
@@ -115,6 +116,8 @@ def _encode_chat(ask: Ask, family: Family) -> tuple[Document, list[str]]:
     tools, forced = encode_tools(document, family, form, told=conversation.has_tools)
     inference = _inference(document)
     thinking = encode_thinking(document, family, inference, forced=forced)
+    if thinking is not None and "budget_tokens" in thinking.extra.get("thinking", ()) and conversation.lacks_thinking():
+        thinking = None
     extra, extra_taken = _own_fields(document, family, tools)
     taken = _TAKEN | extra_taken | (THINKING_FIELDS if thinking is not None else frozenset())
     body: Document = {"messages": conversation.turns}

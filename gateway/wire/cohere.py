@@ -25,6 +25,7 @@ class Cohere:
 
     name = "cohere"
     operations = frozenset(_ENCODERS)
+    choices = False
     image_urls = True
     file_urls = False
 

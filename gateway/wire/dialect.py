@@ -80,12 +80,14 @@ class StreamDecoder(Protocol):
 class Dialect(Protocol):
     """One provider's format. Pure: no await, clock or network.
 
-    `operations` are those it has; `image_urls` says whether the provider fetches images by URL itself (else they
-    come to `encode` as data URIs), `file_urls` the same for files.
+    `operations` are those it has; `choices` says whether it gives several answers at once (`n`), also in streams;
+    `image_urls` says whether the provider fetches images by URL itself (else they come to `encode` as data URIs),
+    `file_urls` the same for files.
     """
 
     name: str
     operations: frozenset[str]
+    choices: bool
     image_urls: bool
     file_urls: bool
 

@@ -25,6 +25,7 @@ class Gemini:
 
     name = "gemini"
     operations = frozenset({"chat", "embeddings"})
+    choices = True
     image_urls = False
     file_urls = False
 

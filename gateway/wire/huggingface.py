@@ -78,6 +78,8 @@ _WHO = "Hugging Face"
 class HuggingFaceDialect(OpenAIDialect):
     """OpenAI's format with Hugging Face's paths, errors and embeddings."""
 
+    choices = False  # the router's providers do not all take `n`
+
     def __init__(self) -> None:
         super().__init__(
             "huggingface",
@@ -88,6 +90,7 @@ class HuggingFaceDialect(OpenAIDialect):
             developer_role=False,  # the models' own chat templates do not know it
             marked=False,  # text-generation-inference before 2.1 ends without [DONE]
             paths={"chat": "/v1/chat/completions", "embeddings": "/v1/embeddings"},
+            max_id_characters=None,  # models know their calls by ids like functions.look_up:0
             who=_WHO,
         )
 

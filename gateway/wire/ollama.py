@@ -48,6 +48,7 @@ class OllamaDialect:
 
     name = "ollama"
     operations = frozenset({"chat", "embeddings"})
+    choices = False
     image_urls = False
     file_urls = False
 

@@ -18,6 +18,7 @@ from gateway.wire.openai import Variations, read_usage
 from gateway.wire.openai_dialect_answer import bad_answer, read_completion, read_object
 from gateway.wire.openai_dialect_embeddings import repacked, with_usage
 from gateway.wire.openai_dialect_request import (
+    MAX_ID_CHARACTERS,
     MESSAGE_EXTENSIONS,
     MessageWriter,
     messages_of,
@@ -45,10 +46,12 @@ class OpenAIDialect:
     `variations` are the parameters that it lacks or renames; `keeps` the extensions of the canonical form that it
     understands (names of PARAMETER_EXTENSIONS and MESSAGE_EXTENSIONS); `developer_role` says whether it knows that
     role, `marked` whether its streams always end with `[DONE]`. `paths` replace `/chat/completions` and
-    `/embeddings` by operation. `who` names it in errors.
+    `/embeddings` by operation, `max_id_characters` is how long the id of a call may be (None: any length). `who` names
+    it in errors.
     """
 
     operations = frozenset({"chat", "embeddings"})
+    choices = True
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class OpenAIDialect:
         image_urls: bool = True,
         file_urls: bool = False,
         paths: Mapping[str, str] | None = None,
+        max_id_characters: int | None = MAX_ID_CHARACTERS,
         who: str = "this provider",
     ) -> None:
         self.name = name
@@ -72,7 +76,9 @@ class OpenAIDialect:
         self._marked = marked
         self._lacking = self._variations.unsupported | (PARAMETER_EXTENSIONS - keeps)
         self._stripped = MESSAGE_EXTENSIONS - keeps
-        self._writer = MessageWriter(self._stripped, developer_role=developer_role, who=who)
+        self._writer = MessageWriter(
+            self._stripped, developer_role=developer_role, who=who, max_id_characters=max_id_characters
+        )
         self._paths = {"chat": "/chat/completions", "embeddings": "/embeddings", **(paths or {})}
 
     # --- the request ----------------------------------------------------------------------------

@@ -35,6 +35,7 @@ class Palm:
 
     name = "palm"
     operations = frozenset({"chat", "embeddings"})
+    choices = True
     image_urls = False
     file_urls = False
 

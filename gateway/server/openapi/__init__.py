@@ -55,6 +55,7 @@ def _merge(into: Document, part: Document) -> None:
 
 
 def _add_failures(operation: Document, groups: dict[str, list[str]]) -> None:
+    shape = operation.pop("x-error-schema", "Error")
     codes = [code for name in operation.pop("x-failures", []) for code in groups.get(name, [name])]
     by_status: dict[int, list[str]] = {}
     for code in dict.fromkeys(codes):
@@ -65,5 +66,5 @@ def _add_failures(operation: Document, groups: dict[str, list[str]]) -> None:
         operation["responses"][str(status)] = {
             "description": "Error codes: " + ", ".join(f"`{code}`" for code in found),
             "headers": {"x-request-id": {"$ref": "#/components/headers/RequestId"}},
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{shape}"}}},
         }

@@ -47,6 +47,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
     ("tag", "positive", "negative", "examples"),
     [
         ("inference", "true", "true", 60),
+        ("anthropic", "false", "false", 30),  # 1.0 is an integer to JSON Schema alone
+        ("rerank", "false", "true", 20),  # the demo model has no rerank
         ("caller", "true", "true", 20),
         ("status", "true", "true", 5),
         ("admin", "false", "false", 30),

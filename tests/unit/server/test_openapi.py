@@ -28,6 +28,9 @@ def test_it_describes_every_path_that_the_gateway_promises(document: Any) -> Non
         "/readyz": {"get"},
         "/metrics": {"get"},
         "/openapi.json": {"get"},
+        "/v1/messages": {"post"},
+        "/v1/messages/count_tokens": {"post"},
+        "/v1/rerank": {"post"},
         "/admin/keys": {"get", "post"},
         "/admin/keys/{id}": {"get", "patch", "delete"},
         "/admin/keys/{id}/rotate": {"post"},
@@ -44,7 +47,7 @@ def test_it_describes_every_path_that_the_gateway_promises(document: Any) -> Non
         assert methods <= document["paths"][path].keys() - {"parameters"}, path
 
 
-def test_every_failure_has_the_one_error_shape_and_a_request_id(document: Any) -> None:
+def test_every_failure_has_its_apis_error_shape_and_a_request_id(document: Any) -> None:
     for path, item in document["paths"].items():
         for method, operation in item.items():
             if method == "parameters":
@@ -53,7 +56,8 @@ def test_every_failure_has_the_one_error_shape_and_a_request_id(document: Any) -
             for status, response in operation["responses"].items():
                 if status >= "300":
                     schema = response["content"]["application/json"]["schema"]
-                    assert schema == {"$ref": "#/components/schemas/Error"}, (path, method, status)
+                    shape = "AnthropicError" if path.startswith("/v1/messages") else "Error"
+                    assert schema == {"$ref": f"#/components/schemas/{shape}"}, (path, method, status)
                     assert "x-request-id" in response["headers"]
 
 

@@ -307,7 +307,7 @@ def target(line: FakeLine, name: str = "p", model: str = "up-1", **more: Any) ->
         headers={},
         line=line,
         limits=LIMITS,
-        manner=Manner(variations=more.pop("variations", Variations())),
+        manner=more.pop("manner", None) or Manner(variations=more.pop("variations", Variations())),
         local=False,
     )
     return Target(account, model, Breaker(options, clock), more.pop("limits", LIMITS))
