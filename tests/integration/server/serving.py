@@ -39,6 +39,7 @@ from gateway.upstream.demo import DemoLine
 from gateway.upstream.dispatch import Dispatch
 from gateway.upstream.exchange import Limits
 from gateway.upstream.health import Breaker, BreakerOptions
+from gateway.upstream.passages import Passages
 from gateway.upstream.relay import Relay
 from gateway.upstream.retries import RetryBudget, RetryOptions
 from gateway.upstream.target import Account, Line, Manner, Target
@@ -118,7 +119,14 @@ class Serving:
         self.recorder = Recorder(metrics, log)
         options = RetryOptions(attempts=1)
         watcher: Any = None
-        dispatch = Dispatch(NoMeter(), options, RetryBudget(options, time.monotonic), watcher, random.Random(1))
+        dispatch = Dispatch(
+            NoMeter(),
+            options,
+            RetryBudget(options, time.monotonic),
+            watcher,
+            random.Random(1),
+            Passages(_fetch_nothing),
+        )
         pipeline = Pipeline([authenticate, ReadRequest(), ChooseRoute(self.routing)], dispatch)
         self.gate = Gate(pipeline, self.recorder, self.limits)
         self.ports = Ports(self.gate)
@@ -172,6 +180,10 @@ class Serving:
                 while self.gate.connections:
                     await asyncio.sleep(0.01)
         assert not self.gate.connections
+
+
+async def _fetch_nothing(url: str) -> tuple[str, bytes]:
+    raise GatewayError("invalid_field", f"{url} is not fetched here.")
 
 
 def _routes(upstream: ScriptedLine) -> Routes:

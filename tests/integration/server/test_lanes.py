@@ -17,6 +17,8 @@ from tests.integration.server.serving import LIMITED_KEY, Serving
 
 _VARYING = {"date", "x-request-id", "x-gateway-request-id", "connection"}
 
+MESSAGE = {**HELLO, "max_tokens": 20}
+
 CASES: dict[str, dict[str, Any]] = {
     "chat": {},
     "chat_stream": {"body": {**HELLO, "stream": True}},
@@ -25,6 +27,13 @@ CASES: dict[str, dict[str, Any]] = {
     "completions": {"body": {"model": "demo", "prompt": "x"}, "path": "/v1/completions"},
     "completions_stream": {"body": {"model": "demo", "prompt": "x", "stream": True}, "path": "/v1/completions"},
     "embeddings": {"body": {"model": "demo", "input": ["a", "b"]}, "path": "/v1/embeddings"},
+    "messages": {"body": MESSAGE, "path": "/v1/messages"},
+    "messages_elsewhere": {"body": MESSAGE, "path": "/anthropic/v1/messages"},
+    "messages_stream": {"body": {**MESSAGE, "stream": True}, "path": "/v1/messages"},
+    "messages_no_key": {"body": MESSAGE, "path": "/v1/messages", "key": None},
+    "messages_no_limit": {"body": {**HELLO, "model": "demo"}, "path": "/v1/messages"},
+    "messages_too_large": {"body": b" " * 200_001, "path": "/v1/messages"},
+    "rerank_nobody_has": {"body": {"model": "demo", "query": "x", "documents": ["y"]}, "path": "/v1/rerank"},
     "client_request_id": {"headers": (("X-Request-Id", "mine-1"),)},
     "insane_request_id": {"headers": (("X-Request-Id", "a b"),)},
     "other_key_header": {"key": None, "headers": (("Api-Key", "sk-kc-good"),)},
@@ -58,11 +67,12 @@ def comparable(answer: Answer) -> tuple[int, dict[str, str], Any]:
         headers.pop("content-length")
         body = answer.json
         body.pop("created", None)
-        body.get("error", {}).pop("request_id", None)
+        for holder in (body, body.get("error", {})):
+            holder.pop("request_id", None)
     else:
-        events = [line for line in answer.body.decode().split("\n\n") if line.startswith("data: {")]
+        events = [line for line in answer.body.decode().split("\n") if line.startswith("data: {")]
         body = [{**orjson.loads(event[6:]), "created": 0} for event in events]
-        assert answer.body.endswith(b"data: [DONE]\n\n")
+        assert answer.body.endswith((b"data: [DONE]\n\n", b'data: {"type":"message_stop"}\n\n'))
     return answer.status, headers, body
 
 
@@ -74,7 +84,7 @@ async def test_both_lanes_answer_alike(serving: Serving, name: str) -> None:
     for way in SLOW_WAYS:
         slow = await serving.send(post(**case, way=way))
         assert comparable(slow) == comparable(plain), way
-    if plain.status >= 300:
+    if plain.status >= 300 and "messages" not in name:
         assert plain.code
 
 
