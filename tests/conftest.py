@@ -18,6 +18,8 @@ from gateway.store.migrate import apply
 from gateway.store.postgres import Postgres
 from gateway.store.valkey import Valkey
 
+pytest_plugins = ("tests.shows",)
+
 _TEMPLATE = "migrated_template"
 
 

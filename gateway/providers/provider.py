@@ -71,7 +71,8 @@ class Provider:
     OpenAI-type provider by operation, `models_path` is where it lists its models; both may name options and
     `{model}` in braces, as may `base_url`. `responses` says whether it has OpenAI's Responses API,
     `keeps_foreign` whether messages may hold what other providers' answers bring along (`reasoning_content`,
-    `reasoning_details`, `cache_control`).
+    `reasoning_details`, `cache_control`). `library` names the Python package that makes its calls, in place of the
+    gateway's own connections; such a provider has no address of its own.
     """
 
     name: str
@@ -89,3 +90,4 @@ class Provider:
     models_path: str = "/models"
     responses: bool = False
     keeps_foreign: bool = True
+    library: str = ""

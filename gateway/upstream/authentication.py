@@ -13,7 +13,9 @@ from gateway.upstream.target import Account
 _REFUSED = frozenset({"upstream_auth", "upstream_quota"})
 
 
-async def authentication(account: Account, path: str, body: bytes, now: float) -> tuple[bytes, ProviderKey | None]:
+async def authentication(
+    account: Account, method: str, path: str, body: bytes, now: float
+) -> tuple[bytes, ProviderKey | None]:
     """The header lines that authenticate one request, and the key that is in them.
 
     Raises GatewayError: upstream_auth, upstream_quota or upstream_429 where no key may be used now.
@@ -27,7 +29,7 @@ async def authentication(account: Account, path: str, body: bytes, now: float) -
             raise _none_left(account.name, ring, now)
         lines = [(name.encode(), value.encode("latin-1")) for name, value in key.headers.items()]
     elif account.credentials is not None:
-        lines = await account.credentials.headers("POST", path, account.host.decode("latin-1"), body)
+        lines = await account.credentials.headers(method, path, account.host.decode("latin-1"), body)
     return b"".join([b"%b: %b\r\n" % line for line in lines]), key
 
 

@@ -17,7 +17,6 @@ from gateway.upstream.authentication import authentication, judge_key
 from gateway.upstream.connection import Connection
 from gateway.upstream.copies import copies_of, run_copies
 from gateway.upstream.job import Admission, Job, Outcome, Reply, Sink, forwarded
-from gateway.upstream.key_ring import ProviderKey
 from gateway.upstream.passage import Passage
 from gateway.upstream.pursuit import Pursuit, Rules, Watcher
 from gateway.upstream.retries import RetryBudget, RetryOptions, retry_after_s
@@ -86,20 +85,18 @@ def _fallbacks_for(job: Job, error: GatewayError) -> Sequence[Target]:
 class _Chase(Pursuit):
     """The pursuit of one job whose body is in memory."""
 
-    __slots__ = ("_key", "_passage", "_sink")
+    __slots__ = ("_passage", "_sink")
 
     def __init__(self, dispatch: Dispatch, job: Job, sink: Sink, copy: int) -> None:
         super().__init__(dispatch.rules, dispatch.admission, job, copy=copy)
         self._passage = dispatch.passage
         self._sink = sink
-        self._key: ProviderKey | None = None  # the one of several that this attempt takes
 
     async def attempt(self, target: Target) -> Reply | None:
         """One try: the whole answer, or None where it was streamed."""
         job = self.job
         if not self.deadline:
             self.deadline = self.loop.time() + target.limits.total_s
-        self._key = None
         try:
             passage = self._passage(job, target)
             if passage is not STRAIGHT:
@@ -138,15 +135,8 @@ class _Chase(Pursuit):
     async def _authenticate(self, target: Target, passage: Passage, body: bytes) -> bytes:
         """The header lines that authenticate this attempt alone."""
         path = passage.path(self.job, target)
-        lines, self._key = await authentication(target.account, path, body, self.loop.time())
+        lines, self.key = await authentication(target.account, "POST", path, body, self.loop.time())
         return lines
-
-    def failed(self, outcome: Outcome, error: GatewayError) -> None:
-        """Note a failure, also for the key that was used."""
-        keys = outcome.target.account.keys
-        if keys is not None:
-            judge_key(keys, self._key, error, [], self.loop.time())
-        super().failed(outcome, error)
 
     def _receiver(self, passage: Passage, outcome: Outcome, connection: Connection) -> WholeAnswer:
         if not self.job.stream:
@@ -195,8 +185,8 @@ class _Chase(Pursuit):
         outcome.duration_s = time.perf_counter() - outcome.started_at
         outcome.status = answer.status
         target.breaker.succeed(self.ticket)
-        if self._key is not None and target.account.keys is not None:
-            judge_key(target.account.keys, self._key, None, answer.headers, self.loop.time())
+        if self.key is not None and target.account.keys is not None:
+            judge_key(target.account.keys, self.key, None, answer.headers, self.loop.time())
         headers = [_JSON]
         for header in answer.headers:
             if header[0] in _PASSED_HEADERS:

@@ -5,12 +5,30 @@ from __future__ import annotations
 from gateway.upstream.job import Job
 from gateway.upstream.messages_passage import MESSAGES_PASSAGE
 from gateway.upstream.passage import Passage
-from gateway.upstream.straight import STRAIGHT
+from gateway.upstream.straight import STRAIGHT, Straight
 from gateway.upstream.target import Target
 from gateway.upstream.translation import Fetch, Translation
+from gateway.wire.lacking import settle_lacking
 
 # What other providers' answers bring along and a client sends back; OpenAI and many of its like refuse it.
-_FOREIGN = (b'"reasoning_content"', b'"reasoning_details"', b'"cache_control"')
+_FOREIGN = (b'"reasoning_content"', b'"reasoning_details"', b'"cache_control"', b'"images"')
+
+
+class StraightWithout(Straight):
+    """The passage of one attempt whose request has fields that the target lacks."""
+
+    __slots__ = ("dropped",)
+
+    def __init__(self) -> None:
+        self.dropped: tuple[str, ...] = ()  # type: ignore[assignment]
+
+    def encode(self, job: Job, target: Target) -> bytes:
+        """The request without them. Raises unsupported_parameter for one that changes what is meant."""
+        document = job.document
+        taken = frozenset(document) - target.variations.unsupported
+        who = f"the provider '{target.provider}'"
+        self.dropped = tuple(settle_lacking(document, taken, target.policy, who))
+        return super().encode(job, target)
 
 
 class Passages:
@@ -29,7 +47,8 @@ class Passages:
             if dialect is not None and operation not in dialect.operations and operation in account.paths:
                 return STRAIGHT  # a provider with a format of its own has this one in OpenAI's
             if dialect is None and (account.keeps_foreign or not _has_foreign(job)):
-                return STRAIGHT
+                lacking = account.variations.unsupported
+                return StraightWithout() if lacking and not lacking.isdisjoint(job.document) else STRAIGHT
         elif dialect is not None and inbound.name == dialect.name:
             return MESSAGES_PASSAGE
         return Translation(job.speech, dialect or account.openai_dialect, self._fetch)

@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from gateway.errors import Again, GatewayError, Sent
+from gateway.upstream.authentication import judge_key
 from gateway.upstream.health import Ticket, judge
 from gateway.upstream.job import Admission, Job, Outcome, Permit
+from gateway.upstream.key_ring import ProviderKey
 from gateway.upstream.retries import RetryBudget, RetryOptions, backoff_s
 from gateway.upstream.target import Target
 
@@ -59,7 +61,7 @@ class Rules:
 class Pursuit:
     """A subclass brings `attempt`: it starts with `begin` and ends with `settle_pending`, `failed` or `broke_off`."""
 
-    __slots__ = ("admission", "copy", "deadline", "job", "loop", "number", "pending", "rules", "ticket")
+    __slots__ = ("admission", "copy", "deadline", "job", "key", "loop", "number", "pending", "rules", "ticket")
 
     def __init__(self, rules: Rules, admission: Admission, job: Job, *, copy: int = 0) -> None:
         """`copy` counts the requests that are sent for one: only the first one's end is that of the client's."""
@@ -71,6 +73,7 @@ class Pursuit:
         self.number = copy * ATTEMPTS_PER_COPY
         self.copy = copy
         self.pending: tuple[Permit, Outcome] | None = None
+        self.key: ProviderKey | None = None  # the one of several that the target was asked with
         self.ticket: Ticket = 0  # of the breaker of the target that is being tried
 
     async def attempt(self, target: Target) -> Any:
@@ -91,6 +94,7 @@ class Pursuit:
             self.ticket = target.breaker.allow()
             if not self.ticket:
                 continue
+            self.key = None
             if last is not None:
                 self.rules.watcher.fell_back(self.job, last.code)
             try:
@@ -186,6 +190,9 @@ class Pursuit:
         outcome.status = error.status
         outcome.sent = outcome.sent and error.failure.sent is not Sent.NO
         outcome.billable = error.failure.billable
+        keys = outcome.target.account.keys
+        if keys is not None:
+            judge_key(keys, self.key, error, [], self.loop.time())
         if error.should_retry is None:
             error.should_retry = False  # our own attempts are used up then; an SDK's would only multiply them
         judge(outcome.target.breaker, self.ticket, error)

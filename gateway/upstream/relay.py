@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from gateway.errors import GatewayError
 from gateway.tasks import Tasks
+from gateway.upstream.authentication import authentication
 from gateway.upstream.dispatch import Dispatch
 from gateway.upstream.job import Job, Outcome, forwarded
 from gateway.upstream.pulled import PulledAnswer
@@ -119,12 +120,22 @@ class _Errand(Pursuit):
         finally:
             await stop_upload(upload)
 
+    async def _authenticate(self, target: Target, whole: bytes | None) -> bytes:
+        """The header lines that authenticate this attempt alone; what is signed by its body must have it whole."""
+        outgoing, account = self._outgoing, target.account
+        path = account.base_path + outgoing.path
+        lines, self.key = await authentication(account, outgoing.method, path, whole or b"", self.loop.time())
+        return lines
+
     async def _send(self, outcome: Outcome, answer: PulledAnswer) -> asyncio.Task[None] | None:
         """Write the request: at once where it is whole, else in a task of its own, which is returned."""
         job, outgoing, target = self.job, self._outgoing, outcome.target
         body = outgoing.body
         whole = b"" if body is None else body.whole(target.model)
-        head = outgoing_head(target, outgoing, forwarded(job, outcome), whole)
+        lines = forwarded(job, outcome)
+        if target.account.authenticates:
+            lines += await self._authenticate(target, whole)
+        head = outgoing_head(target, outgoing, lines, whole)
         limits = replace(target.limits, max_body_bytes=_MAX_BODY_BYTES)
         # A kept connection may be found dead only after the first bytes of a body that cannot be had again.
         connection = target.line.take() if whole is not None else None

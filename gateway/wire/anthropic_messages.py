@@ -14,6 +14,7 @@ import orjson
 
 from gateway.errors import GatewayError
 from gateway.wire.anthropic_parts import content_blocks, text_block
+from gateway.wire.call_ids import CallIds
 from gateway.wire.dialect import Document
 
 FORMAT = "anthropic-claude-v1"
@@ -38,7 +39,7 @@ class Conversation:
     every assistant's turn, or only where the turn calls tools; `thought` says whether any was sent.
     """
 
-    __slots__ = ("_old_calls", "_results", "called", "system", "thinks", "thought", "turns")
+    __slots__ = ("_ids", "_old_calls", "_results", "called", "system", "thinks", "thought", "turns")
 
     def __init__(self, *, thinks: bool) -> None:
         self.thinks = thinks
@@ -48,6 +49,7 @@ class Conversation:
         self.called: list[str] = []
         # How many tool results the last turn begins with: further ones go behind them, before any text.
         self._results = 0
+        self._ids = CallIds(tool_id)
         # Ids for the calls of the older form, which has none, by function.
         self._old_calls: dict[str, list[str]] = {}
 
@@ -129,7 +131,7 @@ class Conversation:
     def _answered(self, message: Document, place: str) -> str:
         """The id of the call that this result answers."""
         if message["role"] == "tool":
-            return tool_id(_text(message.get("tool_call_id"), f"{place}.tool_call_id"))
+            return self._ids.answered(_text(message.get("tool_call_id"), f"{place}.tool_call_id"))
         name = message.get("name")
         waiting = self._old_calls.get(name) if isinstance(name, str) else None
         if not waiting:
@@ -162,12 +164,14 @@ class Conversation:
             calls = []
         if not isinstance(calls, list):
             raise _invalid(f"{place}.tool_calls", "must be an array")
+        if calls:
+            self._ids.begin_turn()
         made = [self._call(call, f"{place}.tool_calls[{index}]") for index, call in enumerate(calls)]
         old = message.get("function_call")
         if old is not None:
             ident = f"call_{place[9:-1]}"
             one = self._call({"id": ident, "function": old}, f"{place}.function_call")
-            self._old_calls.setdefault(one["name"], []).append(ident)
+            self._old_calls.setdefault(one["name"], []).append(one["id"])
             made.append(one)
         return made
 
@@ -178,7 +182,12 @@ class Conversation:
         ident = _text(call.get("id"), f"{place}.id")
         name = _text(function.get("name"), f"{place}.function.name")
         self.called.append(name)
-        return {"type": "tool_use", "id": tool_id(ident), "name": name, "input": _arguments(function.get("arguments"))}
+        return {
+            "type": "tool_use",
+            "id": self._ids.call(ident),
+            "name": name,
+            "input": _arguments(function.get("arguments")),
+        }
 
 
 def _arguments(given: object) -> Document:

@@ -15,6 +15,7 @@ import orjson
 
 from gateway.wire.bedrock_content import Documents, blank, encode_part, invalid, parts_of, text_of
 from gateway.wire.bedrock_models import Family
+from gateway.wire.call_ids import CallIds
 from gateway.wire.dialect import Document
 
 # Where a turn is needed that nobody took. White space alone is refused.
@@ -31,6 +32,17 @@ class Conversation:
     system: list[Document] = field(default_factory=list)
     turns: list[Document] = field(default_factory=list)
     has_tools: bool = False
+
+    def lacks_thinking(self) -> bool:
+        """Do tool results come last, for a turn of the model's that does not begin with reasoning?
+
+        With a budget Claude refuses that ("a final assistant message must start with a thinking block"): so it is
+        where another provider's model made the calls.
+        https://docs.aws.amazon.com/bedrock/latest/userguide/claude-messages-extended-thinking.html (read 2026-11)
+        """
+        if len(self.turns) < 2 or "toolResult" not in self.turns[-1]["content"][0]:
+            return False
+        return "reasoningContent" not in self.turns[-2]["content"][0]
 
 
 def encode_messages(messages: object, family: Family) -> Conversation:
@@ -49,6 +61,7 @@ class _Encoder:
         self._documents = Documents()
         self._conversation = Conversation()
         self._calls: dict[str, str] = {}  # ids made for calls of the deprecated form, by function
+        self._ids = CallIds(tool_use_id)
         self._index = 0
         self._results = False  # whether the last turn has tool results
 
@@ -131,7 +144,7 @@ class _Encoder:
             for place, part in parts_of(message.get("content"), f"{where}.content")
             if (block := encode_part(part, place, self._documents)) is not None
         ]
-        result: Document = {"toolUseId": tool_use_id(call_id), "content": content or [{"text": "(no output)"}]}
+        result: Document = {"toolUseId": self._ids.answered(call_id), "content": content or [{"text": "(no output)"}]}
         if message.get("is_error") is True and self._family.vendor != "writer":  # which knows no status
             result["status"] = "error"
         self._conversation.has_tools = True
@@ -147,16 +160,18 @@ class _Encoder:
         blocks = []
         if calls is not None and not isinstance(calls, list):
             raise invalid(f"{where}.tool_calls", "must be an array")
+        if calls:
+            self._ids.begin_turn()
         for index, call in enumerate(calls or ()):
             function = call.get("function") if isinstance(call, dict) else None
             place = f"{where}.tool_calls[{index}]"
             if not isinstance(function, dict):
                 raise invalid(f"{place}.function", "must be an object")
-            blocks.append(_tool_use(call.get("id"), function, place))
+            blocks.append(_tool_use(call.get("id"), function, place, self._ids))
         old = message.get("function_call")
         if isinstance(old, dict):
             call_id = self._calls[str(old.get("name"))] = f"function_{self._index}"
-            blocks.append(_tool_use(call_id, old, f"{where}.function_call"))
+            blocks.append(_tool_use(call_id, old, f"{where}.function_call", self._ids))
         self._conversation.has_tools = self._conversation.has_tools or bool(blocks)
         return blocks
 
@@ -205,15 +220,13 @@ def add_cache_point(blocks: list[Document], control: Document, family: Family) -
     blocks.insert(at, {"cachePoint": point})
 
 
-def _tool_use(call_id: object, function: Document, where: str) -> Document:
+def _tool_use(call_id: object, function: Document, where: str, ids: CallIds) -> Document:
     name = function.get("name")
     if not isinstance(name, str) or not name:
         raise invalid(f"{where}.name", "must be a non-empty string")
     if not isinstance(call_id, str) or not call_id:
         raise invalid(f"{where}.id", "must be a non-empty string")
-    return {
-        "toolUse": {"toolUseId": tool_use_id(call_id), "name": name, "input": _arguments(function.get("arguments"))}
-    }
+    return {"toolUse": {"toolUseId": ids.call(call_id), "name": name, "input": _arguments(function.get("arguments"))}}
 
 
 def _arguments(given: object) -> Document:

@@ -49,6 +49,17 @@ def response_of_item(item_id: str) -> str | None:
     return None if found is None else f"resp_{found[1]}"
 
 
+def needs_translation(document: Document) -> bool:
+    """Does the input hold what only the gateway has or can read: references to its items, thoughts in its own form?"""
+    given = document.get("input")
+    for item in given if isinstance(given, list) else ():
+        if _is_reference(item) or (isinstance(item, dict) and item.get("type") == "reasoning"):
+            item_id = item.get("id")
+            if isinstance(item_id, str) and response_of_item(item_id) is not None:
+                return True
+    return False
+
+
 def without_history(document: Document) -> Document:
     """The request without what it refers to in earlier responses: what is left refers to files and the like."""
     made = {name: value for name, value in document.items() if name not in ("previous_response_id", "conversation")}

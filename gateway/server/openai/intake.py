@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,12 @@ from gateway.services.keys.key import Key
 from gateway.services.ownership.service import Owned, Owner
 from gateway.tasks import Tasks
 from gateway.upstream.relayed import Body
+from gateway.upstream.target import Target
 from gateway.wire.dialect import Document
 from gateway.wire.multipart import Form, boundary_of
 from gateway.wire.openai import read_json_object
-from gateway.wire.openai_operations import CREATE_RESPONSE, Operation, Takes
+from gateway.wire.openai_operations import CREATE_RESPONSE, RESPONSES, Operation, Takes
+from gateway.wire.responses_history import previous_response
 
 _MAX_SMALL_BODY_BYTES = 65_536
 _MAX_MODEL_CHARS = 256
@@ -48,7 +50,10 @@ class PassthroughOptions:
 
 @dataclass(slots=True)
 class Plan:
-    """What has been found out about a request: all that is needed to send it and to read its answer."""
+    """What has been found out about a request: all that is needed to send it and to read its answer.
+
+    `translated` marks a request for a response that no provider's Responses API is to answer; its targets are chosen.
+    """
 
     key: Key
     owner: Owner
@@ -56,6 +61,19 @@ class Plan:
     body: Body | None = None
     learns: bool = True
     about: Owned | None = None
+    translated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ResponsesRule:
+    """Which provider types have a Responses API, and which requests go on from what the gateway keeps itself."""
+
+    native: Collection[str]
+    goes_on_here: Callable[[Key, Document], Awaitable[bool]]
+
+    def is_native(self, target: Target) -> bool:
+        """Can `target` be asked for a response as the client asks?"""
+        return target.account.type in self.native and not target.account.local
 
 
 class Intake:
@@ -69,6 +87,7 @@ class Intake:
         providers: Providers,
         tasks: Tasks,
         options: Callable[[], PassthroughOptions],
+        responses: ResponsesRule,
     ) -> None:
         self._gate = gate
         self._routes = routes
@@ -76,6 +95,7 @@ class Intake:
         self._providers = providers
         self._tasks = tasks
         self._options = options
+        self._responses = responses
 
     @contextlib.asynccontextmanager
     async def reading(self, operation: Operation, request: web.Request, call: Call, plan: Plan) -> AsyncIterator[None]:
@@ -127,9 +147,36 @@ class Intake:
             raise GatewayError("invalid_field", "The field 'stream' must be true or false.", param="stream")
         call.body, call.document, call.stream = body, document, stream is True
         model = _model_of(operation, document)
+        if operation is CREATE_RESPONSE:
+            call.asked_model = document["model"]
+            await self._choose_for_response(call, plan, {**document, **changes})
+            if plan.translated:
+                return
         near = await self._objects.check_references(plan.key, document)
-        self._choose(operation, call, plan, model, near)
+        if operation is CREATE_RESPONSE:
+            targets = targets_near(call, near)
+            place = targets[0].path(RESPONSES.name)  # one path is sent to all
+            call.targets = [target for target in targets if target.path(RESPONSES.name) == place]
+            set_path(plan, targets[0])
+        else:
+            self._choose(operation, call, plan, model, near)
         plan.body = JsonBody(body, document, changes)
+
+    async def _choose_for_response(self, call: Call, plan: Plan, document: Document) -> None:
+        """The targets that a request for a response may go to, and whether it is to be translated.
+
+        The first target decides, but a request that goes on from a response goes where that is.
+        """
+        await self._routes.on_request(call)
+        rule = self._responses
+        native = [target for target in call.targets if rule.is_native(target)]
+        if native and not await rule.goes_on_here(plan.key, document):
+            previous = previous_response(document)
+            if previous is not None or rule.is_native(call.targets[0]):
+                call.targets = native
+                return
+        call.document = document
+        plan.translated = True
 
     async def _read_form(
         self, operation: Operation, request: web.Request, call: Call, plan: Plan, spool: Spool
@@ -155,6 +202,8 @@ class Intake:
         """The targets: by model, else where the object lies, else by configuration. Raises GatewayError."""
         if plan.about is not None:
             call.targets = [self._providers.named(plan.about.provider)]
+            if operation.endpoint is RESPONSES:
+                set_path(plan, call.targets[0])
             return
         if model is not None:
             call.asked_model = model
@@ -166,6 +215,26 @@ class Intake:
         call.targets = [
             self._providers.named(near.pop()) if near else self._providers.default(self._options().provider)
         ]
+
+
+def targets_near(call: Call, near: set[str]) -> list[Target]:
+    """The call's targets at the providers where the objects lie that it refers to (none: all). Raises no_provider."""
+    there = [target for target in call.targets if not near or target.provider in near]
+    if not there:
+        raise GatewayError(
+            "no_provider",
+            f"The objects that the body refers to lie at the provider '{min(near)}', which has no target of the model"
+            f" '{call.asked_model}'.",
+            param="model",
+        )
+    return there
+
+
+def set_path(plan: Plan, target: Target) -> None:
+    """Some providers have their responses elsewhere than below the base URL's path."""
+    place = target.path(RESPONSES.name)
+    if place:
+        plan.path = place.removeprefix(target.account.base_path) + plan.path.removeprefix(RESPONSES.upstream_path)
 
 
 def _model_of(operation: Operation, document: Document) -> str | None:

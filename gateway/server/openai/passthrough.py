@@ -1,5 +1,7 @@
 """The endpoints that are passed through to an OpenAI-type provider: who may, where to, and there and back.
 
+A request for a response that its model's provider cannot take as it is goes another way: see `responses.py`.
+
 The order is the pipeline's: the key first, then the body as far as it decides where it goes, then the owner of
 what it touches; only then does anything leave. Bodies and answers are streamed; see `forms.py` and `answers.py`.
 """
@@ -27,6 +29,7 @@ from gateway.server.openai.intake import Intake, PassthroughOptions, Plan
 from gateway.server.openai.listing import Fetched, list_objects
 from gateway.server.openai.objects import Objects, checked_id, owner_of
 from gateway.server.openai.providers import Providers
+from gateway.server.openai.responses import TranslatedResponses
 from gateway.server.recorder import Recorded
 from gateway.server.slow_sink import headers_of, to_response
 from gateway.services.keys.key import Key
@@ -36,6 +39,7 @@ from gateway.upstream.relay import Relay
 from gateway.upstream.relayed import Exchange, Outgoing
 from gateway.wire.dialect import Document
 from gateway.wire.openai_error import parse_object
+from gateway.wire.openai_objects import RESPONSE
 from gateway.wire.openai_operations import CREATE_RESPONSE, OPERATIONS, Operation
 
 _log = logging.getLogger("gateway.server")
@@ -56,6 +60,7 @@ class Passthrough:
         objects: Objects,
         providers: Providers,
         relay: Relay,
+        responses: TranslatedResponses,
         options: Callable[[], PassthroughOptions],
     ) -> None:
         self._gate = gate
@@ -64,6 +69,7 @@ class Passthrough:
         self._objects = objects
         self._providers = providers
         self._relay = relay
+        self._responses = responses
         self._options = options
 
     def routes(self) -> list[web.RouteDef]:
@@ -87,7 +93,7 @@ class Passthrough:
         try:
             response = await self._answer(operation, request, call)
             call.status = response.status
-            call.error = call.broken
+            call.error = call.error or call.broken
             return response
         except GatewayError as error:
             return _refused(call, error)
@@ -110,9 +116,15 @@ class Passthrough:
         if operation.lists is not None:
             return await self._list(operation, request, call, key)
         plan = Plan(key, owner_of(key), _path(operation, request))
+        if operation.about == RESPONSE:
+            kept = await self._responses.stored(operation, request, call, key)
+            if kept is not None:
+                return kept
         if operation.about is not None:
             plan.about = await self._objects.locate(key, operation.about, request.match_info["id"])
         async with self._intake.reading(operation, request, call, plan):
+            if plan.translated:
+                return await self._responses.create(request, call, plan)
             if operation.creates or (operation is CREATE_RESPONSE and plan.learns):
                 await self._objects.ownership.check()
             return await self._send(operation, request, call, plan)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from aiohttp import web
 
 from gateway.pipeline.stages.authenticate import Authenticate
 from gateway.pipeline.stages.choose_route import ChooseRoute
+from gateway.providers.registry import PROVIDERS
 from gateway.server.gate import Gate
-from gateway.server.openai.intake import Intake, PassthroughOptions
+from gateway.server.openai.intake import Intake, PassthroughOptions, ResponsesRule
 from gateway.server.openai.objects import Objects
 from gateway.server.openai.passthrough import Passthrough
 from gateway.server.openai.providers import Providers
+from gateway.server.openai.responses import TranslatedResponses
 from gateway.services.ownership.service import Ownership
+from gateway.services.responses.keeping import Keeping
+from gateway.services.responses.service import Responses
 from gateway.services.routing.routes import Routing
 from gateway.settings import Settings
 from gateway.store.postgres import Postgres
@@ -56,5 +60,16 @@ def passthrough_routes(
 
     objects = Objects(Ownership(postgres))
     providers = Providers(routing, accounts)
-    intake = Intake(gate, ChooseRoute(routing), objects, providers, tasks, options)
-    return Passthrough(gate, authenticate, intake, objects, providers, Relay(dispatch, tasks), options).routes()
+    kept = Responses(postgres)
+    keeping = Keeping(kept, tasks)
+    tasks.spawn(keeping.prune_for_ever(), name="remove old responses")
+    responses = TranslatedResponses(gate, objects, kept, keeping, tasks, dispatch)
+    rule = ResponsesRule(frozenset(_with_responses()), responses.goes_on_here)
+    intake = Intake(gate, ChooseRoute(routing), objects, providers, tasks, options, rule)
+    relay = Relay(dispatch, tasks)
+    return Passthrough(gate, authenticate, intake, objects, providers, relay, responses, options).routes()
+
+
+def _with_responses() -> Iterator[str]:
+    """The provider types that have OpenAI's Responses API."""
+    return (name for name, known in PROVIDERS.items() if known.responses)

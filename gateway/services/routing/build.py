@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from gateway.errors import GatewayError
 from gateway.providers.provider import Provider, Signed
 from gateway.services.routing.key_rings import KeyRings
+from gateway.services.routing.library import library_line
 from gateway.services.routing.manner import Signing, base_path_of, base_url_of, manner_of, options_of
 from gateway.services.routing.routes import Route, Routes
 from gateway.settings import Model as ModelSettings
@@ -196,7 +197,7 @@ def _account(
     )
     options = options_of(known, declared)
     base_url = base_url_of(known, declared, options)
-    line, host = _line(base_url, known, declared, settings, around, around.rule if name in around.made else None)
+    line, host = _line(name, base_url, known, declared, settings, around)
     keys = [] if known.local else _keys(known, declared, around.environ)
     headers = {**known.headers, **(keys[0].headers if len(keys) == 1 else {})}
     ring = around.rings.make(name, keys) if keys else None
@@ -221,15 +222,18 @@ def _account(
 
 
 def _line(
+    name: str,
     base_url: str,
     known: Provider,
     declared: ProviderSettings,
     settings: Settings,
     around: Surroundings,
-    rule: AddressRule | None,
 ) -> tuple[Line, bytes]:
+    made = name in around.made
     if known.local:
         return DemoLine(), b"demo"
+    if known.library:
+        return library_line(name, declared, settings, around.tasks, made=made), known.library.encode()
     proxy = declared.proxy or settings.upstream.proxy
     if isinstance(proxy, Secret):
         proxy = resolve(proxy, around.environ) or "none"
@@ -239,7 +243,7 @@ def _line(
         cert_file=_text(declared.cert_file),
         key_file=_text(declared.key_file),
         proxy=None if proxy == "none" else proxy,
-        rule=rule,
+        rule=around.rule if made else None,
     )
     return PoolLine(around.pool, origin), origin.host_header
 

@@ -51,7 +51,7 @@ def options_of(known: Provider, declared: ProviderSettings) -> dict[str, str]:
 def base_url_of(known: Provider, declared: ProviderSettings, options: Mapping[str, str]) -> str:
     """Where the provider is. Raises ValueError where the type has no address of its own and none is given."""
     base_url = declared.base_url or known.base_url.format_map(options)
-    if not base_url:
+    if not base_url and not known.library:
         raise ValueError(f"a provider of type {known.name} needs its base_url")
     return base_url
 
@@ -83,7 +83,8 @@ def manner_of(
         keeps_foreign=known.keeps_foreign,
         options=options,
         paths=known.paths,
-        policy=declared.lacking,
+        # Who lists the fields that a provider refuses wants them dropped, unless he says otherwise.
+        policy={**dict.fromkeys(declared.unsupported or (), "drop"), **declared.lacking},
         keys=ring,
         credentials=None if ring is not None else _credentials(known, declared, options, environ, signing),
     )

@@ -25,6 +25,7 @@ ALL = ("default", "files", "uploads", "batches", "fine_tuning", "responses_store
 CONFIG = """
 providers:
   lab: {type: openai, base_url: URL, api_key: none}
+  plain: {type: vllm, base_url: URL, api_key: none}
   demo: {type: demo}
 models:
   - {name: gpt-4o-mini, targets: [{provider: lab, model: gpt-4o-mini}]}
@@ -33,6 +34,9 @@ models:
   - {name: painter, targets: [{provider: lab, model: gpt-image-1}]}
   - {name: ears, targets: [{provider: lab, model: gpt-4o-mini-transcribe}]}
   - {name: voice, targets: [{provider: lab, model: tts-1}]}
+  - {name: plain, targets: [{provider: plain, model: llama}]}
+  - name: mixed
+    targets: [{provider: plain, model: llama}, {provider: lab, model: gpt-4o-mini, priority: 1}]
   - {name: demo, targets: [{provider: demo, model: demo}]}
 retries: {base_delay_ms: 1}
 MORE

@@ -172,7 +172,7 @@ async def test_what_was_spooled_is_tried_again_and_what_was_not_is_not(site: Sit
 
 
 async def test_the_demo_provider_says_what_it_cannot_do(site: Site) -> None:
-    status, answer, _ = await site.call("POST", "/v1/responses", MASTER, json={"model": "demo", "input": "x"})
+    status, answer, _ = await site.call("POST", "/v1/moderations", MASTER, json={"model": "demo", "input": "x"})
     assert (status, answer["error"]["code"]) == (400, "no_provider")
     assert "demo provider" in answer["error"]["message"]
 
