@@ -23,8 +23,11 @@ def copies_of(job: Job) -> int:
     n = job.document.get("n")
     if type(n) is not int or n < 2 or job.endpoint.operation != "chat" or not job.targets:
         return 1
-    dialect = job.targets[0].account.dialect
-    if dialect is None or dialect.choices:
+    first = job.targets[0]
+    if "n" in first.policy:  # somebody has said what is to become of it
+        return 1
+    dialect = first.account.dialect
+    if "n" not in first.variations.unsupported if dialect is None else dialect.choices:
         return 1
     if job.stream:
         raise GatewayError(

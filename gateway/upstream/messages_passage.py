@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import orjson
 
 from gateway.errors import GatewayError
@@ -22,7 +24,7 @@ class MessagesPassage:
 
     __slots__ = ()
 
-    dropped = ()
+    dropped: Sequence[str] = ()
 
     async def prepare(self, job: Job) -> None:
         """Nothing is fetched: Anthropic fetches what is named by URL."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gateway.upstream.job import Job
 from gateway.upstream.messages_passage import MESSAGES_PASSAGE
 from gateway.upstream.passage import Passage
@@ -20,14 +22,14 @@ class StraightWithout(Straight):
     __slots__ = ("dropped",)
 
     def __init__(self) -> None:
-        self.dropped: tuple[str, ...] = ()  # type: ignore[assignment]
+        self.dropped: Sequence[str] = ()
 
     def encode(self, job: Job, target: Target) -> bytes:
         """The request without them. Raises unsupported_parameter for one that changes what is meant."""
         document = job.document
         taken = frozenset(document) - target.variations.unsupported
         who = f"the provider '{target.provider}'"
-        self.dropped = tuple(settle_lacking(document, taken, target.policy, who))
+        self.dropped = settle_lacking(document, taken, target.policy, who)
         return super().encode(job, target)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gateway.errors import GatewayError
 from gateway.upstream.job import Job, Outcome
 from gateway.upstream.target import Target
@@ -14,7 +16,7 @@ class Straight:
 
     __slots__ = ()
 
-    dropped = ()
+    dropped: Sequence[str] = ()
 
     async def prepare(self, job: Job) -> None:
         """Nothing is fetched: what OpenAI's dialect names by URL its speaker fetches."""

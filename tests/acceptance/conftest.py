@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.provider_serving import Provided, serving_providers
 from tests.acceptance.served import Served, serving
 
 
@@ -21,3 +22,10 @@ def served() -> Iterator[Served]:
             yield running
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def provided() -> Iterator[Provided]:
+    """A gateway in front of every provider that can be had here."""
+    with serving_providers() as running:
+        yield running

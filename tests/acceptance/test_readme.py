@@ -22,7 +22,7 @@ def block(language: str, holding: str) -> str:
     return found
 
 
-def test_the_curl_the_sdk_and_the_key_of_the_readme_work(tmp_path: Path) -> None:
+def test_the_curl_the_sdks_and_the_key_of_the_readme_work(tmp_path: Path) -> None:
     home = tmp_path / ".kubechat-gateway"
     with gateway(home, ROOT / "config" / "gateway.yaml", env={"GATEWAY_MASTER_KEY": ""}) as g:
 
@@ -41,9 +41,9 @@ def test_the_curl_the_sdk_and_the_key_of_the_readme_work(tmp_path: Path) -> None
         assert "You said: Hello" in answer["choices"][0]["message"]["content"]
         assert shell(block("bash", "keys create")).decode().strip().startswith("sk-kc-")
         script = tmp_path / "sdk.py"
-        script.write_text(block("python", "OpenAI("))
-        script.write_text(script.read_text().replace("http://127.0.0.1:8080", g.url))
-        assert "You said: Hello" in shell(f".venv/bin/python {script}").decode()
+        for sdk in ("OpenAI(", "Anthropic("):
+            script.write_text(block("python", sdk).replace("http://127.0.0.1:8080", g.url))
+            assert "You said: Hello" in shell(f".venv/bin/python {script}").decode()
 
 
 def test_the_commands_of_the_first_screen_are_targets_of_the_makefile() -> None:

@@ -28,6 +28,8 @@ _MAX_KNOWN: Final = 4096
 # gpt-4o-2024-08-06, claude-sonnet-4-5-20250929, claude-3-5-sonnet@20240620
 _SNAPSHOT = re.compile(r"(-\d{4}-\d{2}-\d{2}|[-@]\d{8})$")
 _ANY_PROVIDER: Final = "litellm"
+# Types of ours that are one provider.
+_ONE_PRICE: Final = {"azure_v1": "azure"}
 
 
 class Prices:
@@ -66,10 +68,14 @@ class Prices:
         return self._known[wanted]
 
     def _look_up(self, provider_type: str, model: str) -> Price | None:
+        provider_type = _ONE_PRICE.get(provider_type, provider_type)
         for name in _candidates(provider_type, model):
             row = self._row(name)
             if row is not None and _belongs(row["provider"], provider_type):
                 return _price(row)
+        owner, _, name = model.partition("/")
+        if provider_type == _ANY_PROVIDER and name:  # openai/gpt-4o-mini stands there as gpt-4o-mini
+            return self._look_up(owner, name)
         return None
 
     def _row(self, name: str) -> dict[str, Any] | None:

@@ -55,6 +55,8 @@ def prices() -> Prices:
         ("openai", "instruct", 5),
         ("openai", 'odd"name\\', 6),
         ("litellm", "groq/openai/gpt-oss-120b", 3),
+        ("litellm", "openai/gpt-4o", 1),
+        ("azure_v1", "gpt-4o", 2),
     ],
 )
 def test_a_model_is_found_by_the_names_that_providers_give_it(
