@@ -31,6 +31,7 @@ format: install
 bench: install
 	$(BIN)/python -m benchmarks $(ARGS)
 
+# The tables of docs/providers.md come of a test run: make test ARGS="-m shows --write-providers docs/providers.md"
 docs: install
 	$(BIN)/python -m gateway.settings.docs docs/configuration.md
 	$(BIN)/python -m gateway.metrics.document docs/metrics.md

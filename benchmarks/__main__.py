@@ -16,7 +16,19 @@ import click
 import orjson
 from rich.console import Console
 
-from benchmarks import chart, conditions, contestants, latency, memory, profiling, report, start, streams, throughput
+from benchmarks import (
+    chart,
+    conditions,
+    contestants,
+    latency,
+    memory,
+    profiling,
+    report,
+    start,
+    streams,
+    throughput,
+    translated,
+)
 from benchmarks.install import MissingTool
 from benchmarks.plan import Plan
 from benchmarks.processes import Failed
@@ -26,6 +38,7 @@ SECTIONS: dict[str, Callable[[Plan], dict[str, Any]]] = {
     "throughput": throughput.measure,
     "latency": latency.measure,
     "streams": streams.measure,
+    "translated": translated.measure,
     "memory": memory.measure,
 }
 ROOT = Path(__file__).parent.parent

@@ -20,7 +20,7 @@ import yaml
 from benchmarks import install, nginx
 from benchmarks.plan import Plan
 from benchmarks.processes import Failed, Server, clean_environment, free_port
-from benchmarks.traffic import MODEL
+from benchmarks.traffic import MODEL, TRANSLATED_MODEL
 
 NAMES = ("nginx", "ours", "litellm", "portkey")
 
@@ -81,14 +81,16 @@ def ours_command(home: Path, upstream_port: int, port: int) -> list[str]:
     config = home / "gateway.yaml"
     declared = {
         "providers": {
-            "upstream": {"type": "openai", "base_url": f"http://127.0.0.1:{upstream_port}/v1", "api_key": "none"}
+            "upstream": {"type": "openai", "base_url": f"http://127.0.0.1:{upstream_port}/v1", "api_key": "none"},
+            "other": {"type": "anthropic", "base_url": f"http://127.0.0.1:{upstream_port}/v1", "api_key": "none"},
         },
         "models": [
             {
                 "name": MODEL,
                 "targets": [{"provider": "upstream", "model": MODEL}],
                 "price": {"input_usd_per_mtok": 0.15, "output_usd_per_mtok": 0.60},
-            }
+            },
+            {"name": TRANSLATED_MODEL, "targets": [{"provider": "other", "model": TRANSLATED_MODEL}]},
         ],
     }
     config.write_text(yaml.safe_dump(declared, sort_keys=False))

@@ -45,11 +45,11 @@ class Load:
         return self.requests / self.seconds
 
 
-def script(headers: dict[str, str]) -> str:
+def script(headers: dict[str, str], body: bytes = REQUEST) -> str:
     """The Lua script that wrk runs."""
     all_headers = {"Content-Type": "application/json", **headers}
     lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in all_headers.items()]
-    return _SCRIPT.format(body=REQUEST.decode(), headers="\n".join(lines))
+    return _SCRIPT.format(body=body.decode(), headers="\n".join(lines))
 
 
 def parse(output: str) -> Load:
@@ -68,14 +68,14 @@ def parse(output: str) -> Load:
     return Load(fields["requests"], fields["duration_us"] / 1e6, p50_ms, p99_ms)
 
 
-def wrk(running: Running, seconds: float, home: Path, connections: int = CONNECTIONS) -> Load:
+def wrk(running: Running, seconds: float, home: Path, connections: int = CONNECTIONS, body: bytes = REQUEST) -> Load:
     """Load one contestant for `seconds`; every answer must be a success. Raises `Failed` otherwise."""
     path = home / f"wrk-{running.name}.lua"
-    path.write_text(script(running.headers))
+    path.write_text(script(running.headers, body))
     binary = install.debian("wrk", "wrk")
     url = f"http://127.0.0.1:{running.port}{PATH}"
     options = ["-t1", f"-c{connections}", f"-d{max(round(seconds), 1)}s", "--timeout", "60s", "-s", str(path)]
-    verify(running.name, running.port, running.headers)
+    verify(running.name, running.port, running.headers, body)
     cpu_before = running.server.cpu_s()
     done = subprocess.run([str(binary), *options, url], capture_output=True, text=True)
     cpu_s = running.server.cpu_s() - cpu_before
@@ -83,5 +83,5 @@ def wrk(running: Running, seconds: float, home: Path, connections: int = CONNECT
     if done.returncode != 0:
         raise Failed(f"wrk failed: {done.stderr[-2000:]}")
     load = parse(done.stdout)
-    verify(running.name, running.port, running.headers)
+    verify(running.name, running.port, running.headers, body)
     return Load(load.requests, load.seconds, load.p50_ms, load.p99_ms, cpu_s / load.requests * 1e6)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks import install
 from benchmarks.processes import Server
-from benchmarks.traffic import ANSWER, PATH
+from benchmarks.traffic import ANSWER, PATH, TRANSLATED_ANSWER, TRANSLATED_PATH
 
 # One worker, no access log, connections that are never recycled: the upstream must not be what is measured.
 _SHELL = """\
@@ -35,6 +35,7 @@ _UPSTREAM = """\
     server {{
         listen 127.0.0.1:{port} backlog=4096;
         location = {path} {{ return 200 '{answer}'; }}
+        location = {other_path} {{ return 200 '{other_answer}'; }}
         location = /ready {{ return 200 'ready'; }}
     }}
 """
@@ -59,7 +60,13 @@ _PROXY = """\
 
 def upstream(home: Path, port: int) -> Server:
     """An nginx that answers every chat with the one fixed completion."""
-    inside = _UPSTREAM.format(port=port, path=PATH, answer=ANSWER.decode().replace("'", "\\'"))
+    inside = _UPSTREAM.format(
+        port=port,
+        path=PATH,
+        answer=ANSWER.decode().replace("'", "\\'"),
+        other_path=TRANSLATED_PATH,
+        other_answer=TRANSLATED_ANSWER.decode().replace("'", "\\'"),
+    )
     return _server("upstream", home, inside)
 
 

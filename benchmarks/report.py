@@ -63,6 +63,8 @@ def tables(results: dict[str, Any]) -> Iterable[tuple[str, list[str], list[list[
         yield _latency(sections["latency"])
     if "streams" in sections:
         yield _streams(sections["streams"])
+    if "translated" in sections:
+        yield _translated(sections["translated"])
     if "memory" in sections:
         yield _memory(sections["memory"])
 
@@ -103,6 +105,15 @@ def _streams(section: dict[str, Any]) -> tuple[str, list[str], list[list[str]]]:
         rows.append([label, *first, *behind, f"{case['complete']:,}/{case['streams']:,}", f"{case['cores']:.2f}"])
     header = ["20 chunks/s each", "added first token p50 ms", "p99 ms", "chunk p99 ms", "furthest behind ms"]
     return "Streams", [*header, "complete", "cores"], rows
+
+
+def _translated(section: dict[str, Any]) -> tuple[str, list[str], list[list[str]]]:
+    rows = [
+        [label, f"{median([pair[at]['requests'] / pair[at]['seconds'] for pair in section['pairs']]):,.0f}", cpu]
+        for at, label in ((1, "bytes pass"), (0, "translated to Anthropic's dialect and back"))
+        for cpu in [f"{median([pair[at]['cpu_us_per_request'] for pair in section['pairs']]):,.0f}"]
+    ]
+    return "Translation", ["one worker, 64 connections", "requests/s", "CPU µs/request"], rows
 
 
 def _memory(section: dict[str, Any]) -> tuple[str, list[str], list[list[str]]]:

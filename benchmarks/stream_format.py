@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import orjson
 
-from benchmarks.traffic import MODEL
+from benchmarks.traffic import MODEL, TRANSLATED_MODEL
 
 PERIOD_S = 0.05
 
@@ -36,10 +36,43 @@ def ending(chunks: int, *, with_usage: bool) -> bytes:
     return FINISH + (usage(chunks) if with_usage else b"") + DONE
 
 
-def request_body(chunks: int, *, with_usage: bool) -> bytes:
+def anthropic_beginning() -> bytes:
+    """What an upstream of Anthropic's dialect sends before the first chunk."""
+    message = {
+        "id": "msg_bench",
+        "type": "message",
+        "role": "assistant",
+        "model": TRANSLATED_MODEL,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": {"input_tokens": 78, "output_tokens": 1},
+    }
+    block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    return _event({"type": "message_start", "message": message}) + _event(block)
+
+
+def anthropic_chunk(mark: bytes) -> bytes:
+    """One chunk in Anthropic's dialect."""
+    delta = {"type": "text_delta", "text": mark.decode()}
+    return _event({"type": "content_block_delta", "index": 0, "delta": delta})
+
+
+def anthropic_ending(chunks: int) -> bytes:
+    """Everything that follows the last chunk, in Anthropic's dialect."""
+    stopped = {"stop_reason": "end_turn", "stop_sequence": None}
+    delta = {"type": "message_delta", "delta": stopped, "usage": {"output_tokens": chunks}}
+    return _event({"type": "content_block_stop", "index": 0}) + _event(delta) + _event({"type": "message_stop"})
+
+
+def _event(data: dict[str, object]) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (str(data["type"]).encode(), orjson.dumps(data))
+
+
+def request_body(chunks: int, *, with_usage: bool, model: str = MODEL) -> bytes:
     """The chat request for a stream of `chunks` chunks."""
     body: dict[str, object] = {
-        "model": MODEL,
+        "model": model,
         "messages": [{"role": "user", "content": "Count for me, twenty words a second, until I have had enough."}],
         "stream": True,
         "max_tokens": chunks,

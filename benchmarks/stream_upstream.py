@@ -18,7 +18,18 @@ from typing import cast
 import orjson
 import uvloop
 
-from benchmarks.stream_format import CHUNK_SIZE, MARK, PERIOD_S, PREFIX, SUFFIX, ending
+from benchmarks.stream_format import (
+    CHUNK_SIZE,
+    MARK,
+    PERIOD_S,
+    PREFIX,
+    SUFFIX,
+    anthropic_beginning,
+    anthropic_chunk,
+    anthropic_ending,
+    ending,
+)
+from benchmarks.traffic import TRANSLATED_PATH
 
 _SLOTS = 25
 _TICK_S = PERIOD_S / _SLOTS
@@ -28,6 +39,7 @@ _HEADERS = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n"
     b"Transfer-Encoding: chunked\r\n\r\n"
 )
+_ANTHROPIC = f"POST {TRANSLATED_PATH} ".encode()
 _FRAME = b"%x\r\n" % CHUNK_SIZE
 
 
@@ -84,6 +96,7 @@ class Upstream(asyncio.Protocol):
         self._sent = 0
         self._chunks = 0
         self._with_usage = False
+        self._anthropic = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -108,6 +121,7 @@ class Upstream(asyncio.Protocol):
         at = head.index(b"\r\ncontent-length:") + 17
         size = int(head[at : head.index(b"\r\n", at)])
         if len(self._received) >= end + 4 + size:
+            self._anthropic = self._received.startswith(_ANTHROPIC)
             body = orjson.loads(self._received[end + 4 : end + 4 + size])
             self._received = self._received[end + 4 + size :]
             self._begin(body)
@@ -117,10 +131,14 @@ class Upstream(asyncio.Protocol):
         assert self._transport is not None
         if self._sent < self._chunks:
             mark = MARK % (self._sent, time.monotonic_ns())
-            self._transport.write(b"".join((_FRAME, PREFIX, mark, SUFFIX, b"\r\n")))
+            if self._anthropic:
+                self._write(anthropic_chunk(mark))
+            else:
+                self._transport.write(b"".join((_FRAME, PREFIX, mark, SUFFIX, b"\r\n")))
             self._sent += 1
             return
-        last = ending(self._chunks, with_usage=self._with_usage)
+        usual = ending(self._chunks, with_usage=self._with_usage)
+        last = anthropic_ending(self._chunks) if self._anthropic else usual
         self._transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last))
         self._wheel.remove(self, self._slot)
         self._wheel.finished += 1
@@ -134,7 +152,13 @@ class Upstream(asyncio.Protocol):
         self._with_usage = isinstance(options, dict) and bool(options.get("include_usage"))
         self._slot = self._wheel.add(self)
         self._transport.write(_HEADERS)
+        if self._anthropic:
+            self._write(anthropic_beginning())
         self.advance()
+
+    def _write(self, data: bytes) -> None:
+        assert self._transport is not None
+        self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
     def _stats(self) -> bytes:
         wheel = self._wheel

@@ -131,11 +131,18 @@ def _one(plan: Plan, case: Case, upstream_port: int, running: Running | None) ->
 
 
 def client(
-    port: int, headers: dict[str, str], *, streams: int, chunks: int, spread_s: float, cut_after: int = 0
+    port: int,
+    headers: dict[str, str],
+    *,
+    streams: int,
+    chunks: int,
+    spread_s: float,
+    cut_after: int = 0,
+    translated: bool = False,
 ) -> dict[str, Any]:
     """Run `benchmarks.stream_client` in a process of its own and return what it prints."""
     options = {"port": port, "headers": headers, "streams": streams, "chunks": chunks, "spread_s": spread_s}
-    argument = orjson.dumps({**options, "cut_after": cut_after}).decode()
+    argument = orjson.dumps({**options, "cut_after": cut_after, "translated": translated}).decode()
     command = [sys.executable, "-m", "benchmarks.stream_client", argument]
     limit_s = chunks * PERIOD_S + spread_s + 90
     done = subprocess.run(command, cwd=_ROOT, capture_output=True, timeout=limit_s)

@@ -10,6 +10,9 @@ from benchmarks.processes import Failed
 
 PATH = "/v1/chat/completions"
 MODEL = "gpt-4o-mini"
+# The same chat, answered by an upstream that speaks Anthropic's dialect: the gateway translates both ways.
+TRANSLATED_MODEL = "claude-haiku-4-5"
+TRANSLATED_PATH = "/v1/messages"
 
 _QUESTION = (
     "One of the pods of deployment checkout restarts every few minutes with exit code 137 and the events show "
@@ -61,6 +64,26 @@ ANSWER = orjson.dumps(
     }
 )
 
+TRANSLATED_REQUEST = orjson.dumps({**orjson.loads(REQUEST), "model": TRANSLATED_MODEL})
+TRANSLATED_ANSWER = orjson.dumps(
+    {
+        "id": "msg_01Aq9w938a90dw8qLs2Vx7Yz",
+        "type": "message",
+        "role": "assistant",
+        "model": TRANSLATED_MODEL,
+        "content": [{"type": "text", "text": orjson.loads(ANSWER)["choices"][0]["message"]["content"]}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {
+            "input_tokens": 78,
+            "cache_creation_input_tokens": 0,
+            "cache_read_input_tokens": 0,
+            "output_tokens": 46,
+            "service_tier": "standard",
+        },
+    }
+)
+
 
 def request_bytes(port: int, headers: dict[str, str], body: bytes = REQUEST) -> bytes:
     """The chat request as it goes over the wire."""
@@ -69,18 +92,20 @@ def request_bytes(port: int, headers: dict[str, str], body: bytes = REQUEST) -> 
     return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
 
-def verify(name: str, port: int, headers: dict[str, str]) -> None:
+def verify(name: str, port: int, headers: dict[str, str], body: bytes = REQUEST) -> None:
     """Send one chat through a contestant and compare what counts of the answer; raise `Failed` if it differs."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
-        connection.request("POST", PATH, REQUEST, {"Content-Type": "application/json", **headers})
+        connection.request("POST", PATH, body, {"Content-Type": "application/json", **headers})
         reply = connection.getresponse()
-        body = reply.read()
+        answer = reply.read()
     finally:
         connection.close()
     if reply.status != 200:
-        raise Failed(f"{name} answered {reply.status}: {body[:600].decode(errors='replace')}")
-    got, sent = orjson.loads(body), orjson.loads(ANSWER)
+        raise Failed(f"{name} answered {reply.status}: {answer[:600].decode(errors='replace')}")
+    got, sent = orjson.loads(answer), orjson.loads(ANSWER)
     same_text = got["choices"][0]["message"]["content"] == sent["choices"][0]["message"]["content"]
     if not same_text or got["usage"]["total_tokens"] != sent["usage"]["total_tokens"]:
-        raise Failed(f"{name} answered 200, but not with the upstream's answer: {body[:600].decode(errors='replace')}")
+        raise Failed(
+            f"{name} answered 200, but not with the upstream's answer: {answer[:600].decode(errors='replace')}"
+        )

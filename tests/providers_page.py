@@ -131,7 +131,7 @@ def lacking_table() -> str:
 
 
 def lacking(known: Provider) -> tuple[list[str], list[str]]:
-    """The parameters that are dropped and those that are refused. (`n` is asked for by several requests, if need be.)"""
+    """The parameters that are dropped and those that are refused. (`n` is made by several requests where need be.)"""
     dropped, refused = [], sorted({"function_call", "functions", "n"}.intersection(known.unsupported))
     for name in sorted(ASKED.keys() - {"n"}):
         try:

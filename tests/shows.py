@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 NAMES = frozenset({*PROVIDERS, *MODULES})
 _OPTION = "--write-providers"
 _PROPERTY = "shows"
+_THIS = Path(__file__).name
 
 Shown = frozenset[tuple[str, str]]
 
@@ -94,16 +95,20 @@ class Collector:
 def marked_in(folder: Path) -> Shown:
     """What the tests below `folder` are marked to show. Raises ValueError for a mark that names nothing there is."""
     found: set[tuple[str, str]] = set()
-    for path in sorted(folder.rglob("test_*.py")):
-        source = path.read_text(encoding="utf-8")
-        if "shows(" not in source:
+    sources = {path: path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.py")) if path.name != _THIS}
+    calls = {path: list(_calls(ast.parse(source))) for path, source in sources.items() if f"{_PROPERTY}(" in source}
+    makers = [path.stem for path in calls if not path.name.startswith("test_")]
+    for path, source in sources.items():
+        if not path.name.startswith("test_"):
             continue
-        calls = list(_calls(ast.parse(source)))
-        if all(isinstance(argument, ast.Constant) for call in calls for argument in call.args):
-            found.update(checked([ast.literal_eval(argument) for argument in call.args]) for call in calls)
+        written = calls.get(path, [])
+        arguments = [argument for call in written for argument in call.args]
+        if all(isinstance(argument, ast.Constant) for argument in arguments) and not any(
+            f"{maker} import" in source for maker in makers
+        ):
+            found.update(checked([ast.literal_eval(argument) for argument in call.args]) for call in written)
         else:  # it makes its marks of data: the module itself knows
-            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-            found.update(_marks_of(import_module(name)))
+            found.update(_marks_of(import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))))
     return frozenset(found)
 
 

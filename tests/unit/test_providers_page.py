@@ -19,29 +19,33 @@ from gateway.upstream.litellm_library import is_installed
 from gateway.upstream.pool import Pool
 from gateway.wire.lacking import CHAT_PARAMETERS
 from tests.providers_page import ASKED, FEATURES, NOT_ASKED, shown_table, with_tables
-from tests.shows import ROOT, checked, marked_in
+from tests.shows import ROOT, Shown, checked, marked_in
 from tests.unit.settings.conftest import STAGES
 from tests.unit.upstream.fakes import Clock
 
 PAGE = ROOT / "docs" / "providers.md"
 TEXT = PAGE.read_text()
-MARKED = marked_in(ROOT / "tests")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 
 
-def test_the_page_claims_what_tests_are_marked_to_show_and_nothing_else() -> None:
-    assert with_tables(TEXT, MARKED) == TEXT, "a test run with --write-providers has to be made"
+@pytest.fixture(scope="module")
+def marked() -> Shown:
+    return marked_in(ROOT / "tests")
 
 
-def test_a_cell_too_many_and_a_cell_too_few_are_noticed() -> None:
-    assert ("openai", "chat") in MARKED
-    assert ("palm", "tools") not in MARKED
-    assert with_tables(TEXT, MARKED | {("palm", "tools")}) != TEXT
-    assert with_tables(TEXT, MARKED - {("openai", "chat")}) != TEXT
+def test_the_page_claims_what_tests_are_marked_to_show_and_nothing_else(marked: Shown) -> None:
+    assert with_tables(TEXT, marked) == TEXT, "a test run with --write-providers has to be made"
 
 
-def test_every_feature_is_shown_for_somebody() -> None:
-    assert {feature for _, feature in MARKED} == set(FEATURES)
+def test_a_cell_too_many_and_a_cell_too_few_are_noticed(marked: Shown) -> None:
+    assert ("openai", "chat") in marked
+    assert ("palm", "tools") not in marked
+    assert with_tables(TEXT, marked | {("palm", "tools")}) != TEXT
+    assert with_tables(TEXT, marked - {("openai", "chat")}) != TEXT
+
+
+def test_every_feature_is_shown_for_somebody(marked: Shown) -> None:
+    assert {feature for _, feature in marked} == set(FEATURES)
 
 
 @pytest.mark.parametrize(
