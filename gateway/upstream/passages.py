@@ -12,9 +12,6 @@ from gateway.upstream.target import Target
 from gateway.upstream.translation import Fetch, Translation
 from gateway.wire.lacking import settle_lacking
 
-# What other providers' answers bring along and a client sends back; OpenAI and many of its like refuse it.
-_FOREIGN = (b'"reasoning_content"', b'"reasoning_details"', b'"cache_control"', b'"images"')
-
 
 class StraightWithout(Straight):
     """The passage of one attempt whose request has fields that the target lacks."""
@@ -57,5 +54,12 @@ class Passages:
 
 
 def _has_foreign(job: Job) -> bool:
+    """Does the body hold what other providers' answers bring along and a client sends back? Written out: this runs for
+    every request to OpenAI and many of its like, which refuse it."""
     body = job.body
-    return job.endpoint.operation == "chat" and any(mark in body for mark in _FOREIGN)
+    return job.endpoint.operation == "chat" and (
+        b'"reasoning_content"' in body
+        or b'"reasoning_details"' in body
+        or b'"cache_control"' in body
+        or b'"images"' in body
+    )
