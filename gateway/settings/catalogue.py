@@ -141,6 +141,9 @@ class Provider(Section):
         "refuse the rest",
     )
     api_version: Name | None = Field(default=None, description="version of the API, where its address names one")
+    embeddings: Literal["feature-extraction", "openai", "embed"] | None = Field(
+        default=None, description="how a Hugging Face endpoint embeds; unset: feature-extraction, as the router does"
+    )
     region: Name | None = Field(default=None, description="region (Bedrock) or location (Vertex AI)")
     project: Name | None = Field(default=None, description="project (Vertex AI)")
     tenant_id: Name | None = Field(default=None, description="Entra tenant, to sign in to Azure without a key")

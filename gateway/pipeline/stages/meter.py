@@ -46,8 +46,8 @@ class _Scope:
     labels: tuple[str, str]
 
 
-# One attempt's account. A plain pair: one is made for every attempt.
-MeterPermit = tuple[_Scope, Entry]
+# One attempt's account, and the price it is settled at. A plain tuple: one is made for every attempt.
+MeterPermit = tuple[_Scope, Entry, Price | None]
 
 
 class Meter(Stage):
@@ -71,6 +71,9 @@ class Meter(Stage):
         key = job.key
         assert key is not None
         scope = self._scopes.get((key.id, job.asked_model, target, job.endpoint.name)) or self._new_scope(job, target)
+        price = scope.price
+        if price is not None and "service_tier" in job.document:
+            price = price.for_service(job.document["service_tier"])
         prompt = len(job.body) // _BYTES_PER_TOKEN
         entry = Entry(
             job.request_id,
@@ -79,14 +82,14 @@ class Meter(Stage):
             scope.text,
             job.stream,
             prompt,
-            scope.price.prompt_cost_nano_usd(prompt) if scope.price is not None else 0,
+            price.prompt_cost_nano_usd(prompt) if price is not None else 0,
         )
         self._ledger.start(entry)
-        return scope, entry
+        return scope, entry, price
 
     def close(self, job: Call, permit: MeterPermit, outcome: AttemptOutcome) -> None:
         """Write the attempt's end and its cost, and count its tokens."""
-        scope, entry = permit
+        scope, entry, price = permit
         usage = outcome.usage
         if usage is None:
             usage = _estimate(outcome)
@@ -96,7 +99,6 @@ class Meter(Stage):
         if outcome.code != "ok":
             entry.outcome = _ledger_outcome(outcome.code)
             entry.error_code = outcome.code
-        price = scope.price
         cost = entry.cost_nano_usd = price.cost_nano_usd(usage) if price is not None else 0
         entry.duration_ms = int(outcome.duration_s * 1000)
         if outcome.first_byte_s >= 0:

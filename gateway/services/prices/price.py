@@ -83,9 +83,9 @@ class Price:
                 return tier.prompt_cost_nano_usd(tokens)
         return (tokens * self.input + PICO_PER_NANO // 2) // PICO_PER_NANO
 
-    def for_service(self, name: str | None) -> Price:
+    def for_service(self, name: object) -> Price:
         """The price under a provider's `service_tier` (`flex`, `priority`, `batch`); this one where it has no other."""
-        if name is None or self.services is None:
+        if not isinstance(name, str) or self.services is None:
             return self
         return self.services.get(name, self)
 

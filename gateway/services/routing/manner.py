@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.errors import GatewayError
 from gateway.providers.provider import Provider, Signed
+from gateway.providers.registry import check
 from gateway.settings import Provider as ProviderSettings
 from gateway.settings import Secret, resolve
 from gateway.tasks import Tasks
@@ -72,11 +73,15 @@ def manner_of(
     environ: Mapping[str, str],
     signing: Signing,
 ) -> Manner:
-    """Raises GatewayError where credentials cannot be had, SettingsError for a secret that is not there."""
+    """Raises GatewayError where credentials cannot be had, SettingsError for a secret that is not there,
+    ValueError for a field, said to be lacking or named otherwise, that no request has."""
+    unsupported = known.unsupported if declared.unsupported is None else frozenset(declared.unsupported)
+    renamed = known.renamed if declared.rename is None else declared.rename
+    check(replace(known, unsupported=unsupported, renamed=renamed))
     return Manner(
         variations=Variations(
-            unsupported=known.unsupported if declared.unsupported is None else frozenset(declared.unsupported),
-            renamed=known.renamed if declared.rename is None else declared.rename,
+            unsupported=unsupported,
+            renamed=renamed,
             stream_usage=known.stream_usage if declared.stream_usage is None else declared.stream_usage,
         ),
         dialect=None if known.dialect == "openai" else find_dialect(known.dialect),

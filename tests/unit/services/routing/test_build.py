@@ -104,3 +104,13 @@ def test_providers_with_a_key_in_the_environment_are_switched_on(tmp_path: Path)
     assert "groq" in accounts
     assert routes.find_direct("groq/llama-3") is not None
     assert routes.find_direct("openai/gpt-4o") is None
+
+
+@pytest.mark.parametrize("wrong", ["unsupported: [logprob]", "rename: {max_token: max_output}"])
+def test_a_field_that_no_request_has_is_found_at_start(tmp_path: Path, wrong: str) -> None:
+    settings = _settings(
+        tmp_path,
+        "providers:\n  lab: {type: openai, base_url: http://127.0.0.1:9, api_key: none, WRONG}".replace("WRONG", wrong),
+    )
+    with pytest.raises(SettingsError, match=r"providers\.lab.*no such field"):
+        build_routes(settings, _around({}))
