@@ -5,7 +5,7 @@ WORKDIR /src
 RUN python3 -m venv /opt/gateway
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway ./gateway
-RUN /opt/gateway/bin/python -m pip install --no-cache-dir --disable-pip-version-check '.[embedded,otel]' \
+RUN /opt/gateway/bin/python -m pip install --no-cache-dir --disable-pip-version-check '.[bedrock,embedded,google,otel]' \
     && /opt/gateway/bin/python -m pip uninstall --yes --quiet pip \
     && /opt/gateway/bin/python -m compileall -q /opt/gateway/lib
 
