@@ -12,11 +12,11 @@ from gateway.upstream.target import Target
 from gateway.wire.anthropic_inbound_thinking import without_foreign_marks
 from gateway.wire.anthropic_tap import MessagesTap, read_messages_answer
 from gateway.wire.splice import replace_only_model
+from gateway.wire.token_estimate import BYTES_PER_TOKEN
 
 _PATH = "/messages"
 # The client's own version and features go along; a credential never does.
 _PASSED = (b"anthropic-version", b"anthropic-beta")
-_BYTES_PER_TOKEN = 4
 
 
 class MessagesPassage:
@@ -58,7 +58,7 @@ class MessagesPassage:
         """The upstream's bytes, with the model's name as the client knows it."""
         data, outcome.usage = read_messages_answer(answer, _alias(job, outcome.target))
         if outcome.usage is None:
-            outcome.streamed_tokens = len(answer) // _BYTES_PER_TOKEN
+            outcome.streamed_tokens = len(answer) // BYTES_PER_TOKEN
         return data
 
     def tap(self, job: Job, target: Target) -> MessagesTap:

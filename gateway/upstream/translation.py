@@ -13,9 +13,9 @@ from gateway.upstream.target import Target
 from gateway.wire.dialect import Ask, Dialect, Document, Encoded, StreamDecoder
 from gateway.wire.inbound import Inbound, StreamEncoder
 from gateway.wire.remote_parts import inlined, remote_urls
+from gateway.wire.token_estimate import BYTES_PER_TOKEN, characters
 from gateway.wire.usage import Usage
 
-_BYTES_PER_TOKEN = 4
 _SECONDS = 1_000_000
 
 
@@ -92,7 +92,7 @@ class Translation:
         """The answer as the client reads it."""
         document, outcome.usage = self._dialect.decode(self._ask, answer)
         if outcome.usage is None:
-            outcome.streamed_tokens = _characters(document.get("choices")) // _BYTES_PER_TOKEN
+            outcome.streamed_tokens = characters(document.get("choices")) // BYTES_PER_TOKEN
         return job.speech.render(document, outcome.usage, job.document)
 
     def tap(self, job: Job, target: Target) -> TranslatingTap:
@@ -114,12 +114,12 @@ class Translation:
 class TranslatingTap:
     """A provider's stream read, and the client's made of it."""
 
-    __slots__ = ("_characters", "_chunks", "_decoder", "_encoder", "_ending")
+    __slots__ = ("_characters", "_decoder", "_encoder", "_ending")
 
     def __init__(self, decoder: StreamDecoder, encoder: StreamEncoder) -> None:
         self._decoder = decoder
         self._encoder = encoder
-        self._chunks = self._characters = 0
+        self._characters = 0
         self._ending: bytes | None = None
 
     @property
@@ -158,8 +158,7 @@ class TranslatingTap:
         encode = self._encoder.encode
         written = []
         for chunk in chunks:
-            self._chunks += 1
-            self._characters += _characters(chunk["choices"])
+            self._characters += characters(chunk["choices"])
             written.append(encode(chunk))
         return b"".join(written)
 
@@ -169,13 +168,4 @@ class TranslatingTap:
 
     def estimate_completion_tokens(self) -> int:
         """Four characters are a token."""
-        return self._characters // _BYTES_PER_TOKEN
-
-
-def _characters(value: object) -> int:
-    """The length of all strings in `value`; keys do not count."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, dict):
-        return sum(map(_characters, value.values()))
-    return sum(map(_characters, value)) if isinstance(value, list) else 0
+        return self._characters // BYTES_PER_TOKEN

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from gateway.errors import GatewayError
+from gateway.wire.checks import invalid
 from gateway.wire.dialect import Ask, Document, Encoded
 from gateway.wire.lacking import settle_lacking
 
@@ -21,10 +22,6 @@ _TAKEN = frozenset(
 )
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _AS_JSON = "Answer with one JSON object and nothing else. It must follow this JSON schema: "
-
-
-def _invalid(field: str, why: str) -> GatewayError:
-    return GatewayError("invalid_field", f"The field '{field}' {why}.", param=field)
 
 
 def _lacks(field: str, what: str) -> GatewayError:
@@ -46,7 +43,7 @@ def encode_chat(ask: Ask) -> Encoded:
         body["max_tokens"] = limit
     stop = document.get("stop")
     if stop is not None and not isinstance(stop, (str, list)):
-        raise _invalid("stop", "must be a string or an array of strings")
+        raise invalid("stop", "must be a string or an array of strings")
     if stop:
         body["stop"] = [stop] if isinstance(stop, str) else stop
     if document.get("n") is not None and not ask.stream:
@@ -66,13 +63,13 @@ def encode_chat(ask: Ask) -> Encoded:
 
 def _messages(messages: object) -> list[Document]:
     if not isinstance(messages, list) or not messages:
-        raise _invalid("messages", "must be a non-empty array")
+        raise invalid("messages", "must be a non-empty array")
     out: list[Document] = []
     called: dict[Any, str] = {}  # deprecated function calls: name → id
     for index, message in enumerate(messages):
         where = f"messages[{index}]"
         if not isinstance(message, dict):
-            raise _invalid(where, "must be an object")
+            raise invalid(where, "must be an object")
         role = message.get("role")
         if role in ("tool", "function"):
             call_id = message.get("tool_call_id")
@@ -80,11 +77,11 @@ def _messages(messages: object) -> list[Document]:
             if call_id is None and isinstance(name, str):
                 call_id = called.get(name)
             if not isinstance(call_id, str) or not call_id:
-                raise _invalid(f"{where}.tool_call_id", "must name the tool call that it answers")
+                raise invalid(f"{where}.tool_call_id", "must name the tool call that it answers")
             out.append({"role": "tool", "tool_call_id": call_id, "content": _text(message.get("content") or "", where)})
             continue
         if not isinstance(role, str) or role not in _ROLES:
-            raise _invalid(f"{where}.role", "must be system, developer, user, assistant, tool or function")
+            raise invalid(f"{where}.role", "must be system, developer, user, assistant, tool or function")
         shown: Document = {"role": _ROLES[role]}
         calls = _calls(message, where, called, index) if role == "assistant" else []
         content = message.get("content")
@@ -104,14 +101,14 @@ def _text(content: object, where: str) -> str:
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
-        raise _invalid(f"{where}.content", "must be a string or an array of parts")
+        raise invalid(f"{where}.content", "must be a string or an array of parts")
     texts = []
     for index, part in enumerate(content):
         kind = part.get("type") if isinstance(part, dict) else None
         if kind not in ("text", "refusal"):
             raise _lacks(f"{where}.content[{index}]", f"a part of type {ascii(kind)[:40]}")
         if not isinstance(part.get(kind), str):
-            raise _invalid(f"{where}.content[{index}].{kind}", "must be a string")
+            raise invalid(f"{where}.content[{index}].{kind}", "must be a string")
         texts.append(part[kind])
     return "\n".join(texts)
 
@@ -119,12 +116,12 @@ def _text(content: object, where: str) -> str:
 def _calls(message: Document, where: str, called: dict[Any, str], index: int) -> list[Document]:
     calls = message.get("tool_calls")
     if calls is not None and not isinstance(calls, list):
-        raise _invalid(f"{where}.tool_calls", "must be an array")
+        raise invalid(f"{where}.tool_calls", "must be an array")
     found = []
     for position, call in enumerate(calls or ()):
         function = call.get("function") if isinstance(call, dict) else None
         if function is None or not isinstance(call.get("id"), str) or not call["id"]:
-            raise _invalid(f"{where}.tool_calls[{position}]", "must be a function call with an id")
+            raise invalid(f"{where}.tool_calls[{position}]", "must be a function call with an id")
         found.append(_call(call["id"], function, f"{where}.tool_calls[{position}].function"))
     if message.get("function_call") is not None:
         found.append(_call(f"call_{index}", message["function_call"], f"{where}.function_call"))
@@ -136,7 +133,7 @@ def _call(call_id: str, function: object, field: str) -> Document:
     name = function.get("name") if isinstance(function, dict) else None
     arguments = (function.get("arguments") or "{}") if isinstance(function, dict) else None
     if not isinstance(name, str) or not name or not isinstance(arguments, str):
-        raise _invalid(field, "must have a name and arguments that are strings")
+        raise invalid(field, "must have a name and arguments that are strings")
     return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
@@ -145,14 +142,14 @@ def _tools(document: Document) -> list[Document]:
     for field in ("tools", "functions"):
         given = document.get(field)
         if given is not None and not isinstance(given, list):
-            raise _invalid(field, "must be an array")
+            raise invalid(field, "must be an array")
         for index, tool in enumerate(given or ()):
             where = f"{field}[{index}]"
             if field == "tools" and isinstance(tool, dict) and tool.get("type", "function") != "function":
                 raise _lacks(f"{where}.type", "a tool that is not a function")
             function = tool.get("function") if field == "tools" and isinstance(tool, dict) else tool
             if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"]:
-                raise _invalid(f"{where}.name", "must be a non-empty string")
+                raise invalid(f"{where}.name", "must be a non-empty string")
             shown = {key: function[key] for key in ("name", "description", "parameters") if function.get(key)}
             found.append({"type": "function", "function": shown})
     return found
@@ -161,7 +158,7 @@ def _tools(document: Document) -> list[Document]:
 def _documents(documents: object) -> list[Any]:
     """AI21's documents, `{"content", "metadata"}`; a plain text is one with nothing else to it."""
     if not isinstance(documents, list):
-        raise _invalid("documents", "must be an array")
+        raise invalid("documents", "must be an array")
     return [{"content": item} if isinstance(item, str) else item for item in documents]
 
 
@@ -171,18 +168,18 @@ def _encode_format(wanted: object, body: Document) -> None:
     if wanted is None or kind == "text":
         return
     if not isinstance(wanted, dict) or kind not in ("json_object", "json_schema"):
-        raise _invalid("response_format.type", "must be text, json_object or json_schema")
+        raise invalid("response_format.type", "must be text, json_object or json_schema")
     body["response_format"] = {"type": "json_object"}
     if kind == "json_object":
         return
     inner = wanted.get("json_schema")
     schema = inner.get("schema") if isinstance(inner, dict) else None
     if not isinstance(schema, dict):
-        raise _invalid("response_format.json_schema.schema", "must be an object")
+        raise invalid("response_format.json_schema.schema", "must be an object")
     try:
         told = _AS_JSON + orjson.dumps(schema).decode()
     except orjson.JSONEncodeError:
-        raise _invalid("response_format.json_schema.schema", "cannot be written as JSON") from None
+        raise invalid("response_format.json_schema.schema", "cannot be written as JSON") from None
     first = body["messages"][0]
     if first["role"] == "system":
         first["content"] = f"{first['content']}\n\n{told}" if first["content"] else told

@@ -13,7 +13,7 @@ from gateway.wire.anthropic_inbound_answer import render_message
 from gateway.wire.anthropic_inbound_request import canonical_request, read_request
 from gateway.wire.anthropic_inbound_stream import AnthropicStream
 from gateway.wire.dialect import Document
-from gateway.wire.responses_json import to_json
+from gateway.wire.plain_json import to_json
 from gateway.wire.usage import Usage
 
 

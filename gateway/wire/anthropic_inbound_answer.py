@@ -11,7 +11,7 @@ import orjson
 
 from gateway.wire.anthropic_inbound_thinking import plain_id, thinking_blocks
 from gateway.wire.dialect import Document
-from gateway.wire.responses_json import to_json
+from gateway.wire.plain_json import to_json
 from gateway.wire.usage import Usage
 
 # Anthropic's word for each canonical finish reason, and the canonical one for each word of Anthropic's.

@@ -6,7 +6,7 @@ https://platform.claude.com/docs/en/api/errors (read 2026-11)
 from __future__ import annotations
 
 from gateway.errors import GatewayError
-from gateway.wire.responses_json import to_json
+from gateway.wire.plain_json import to_json
 
 _BY_STATUS = {
     401: "authentication_error",

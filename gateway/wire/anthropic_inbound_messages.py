@@ -13,8 +13,7 @@ from typing import Any
 import orjson
 
 from gateway.wire.anthropic_inbound_thinking import CLAUDE_FORMAT, read_redacted, read_thinking
-from gateway.wire.dialect import Document
-from gateway.wire.responses_checks import (
+from gateway.wire.checks import (
     as_list,
     as_object,
     invalid,
@@ -23,6 +22,7 @@ from gateway.wire.responses_checks import (
     required_text,
     unsupported,
 )
+from gateway.wire.dialect import Document
 
 _SERVER_CALLS = frozenset({"server_tool_use", "mcp_tool_use"})
 _THINKING = frozenset({"thinking", "redacted_thinking"})

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gateway.wire.checks import invalid
 from gateway.wire.dialect import Document
-from gateway.wire.responses_checks import invalid
-from gateway.wire.responses_json import to_json
+from gateway.wire.plain_json import to_json
 
 DEFAULT_LIMIT = 20
 _MAX_LIMIT = 1000

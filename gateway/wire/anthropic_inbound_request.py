@@ -12,9 +12,7 @@ from typing import Any
 from gateway.errors import GatewayError
 from gateway.wire.anthropic_inbound_messages import read_messages
 from gateway.wire.anthropic_inbound_tools import read_tool_choice, read_tools
-from gateway.wire.dialect import Document
-from gateway.wire.openai import read_json_object
-from gateway.wire.responses_checks import (
+from gateway.wire.checks import (
     as_list,
     as_object,
     invalid,
@@ -23,6 +21,8 @@ from gateway.wire.responses_checks import (
     required_text,
     unsupported,
 )
+from gateway.wire.dialect import Document
+from gateway.wire.openai import read_json_object
 
 _MAX_MODEL = 256
 # The longest `user` that OpenAI and Azure take; coding agents send more than that.

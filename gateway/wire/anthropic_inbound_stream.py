@@ -25,7 +25,7 @@ from gateway.wire.anthropic_inbound_thinking import (
     signature_of,
 )
 from gateway.wire.dialect import Document
-from gateway.wire.responses_json import to_json
+from gateway.wire.plain_json import to_json
 from gateway.wire.usage import Usage
 
 

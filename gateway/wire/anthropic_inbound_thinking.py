@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.wire.checks import optional_text, required_text
 from gateway.wire.dialect import Document
-from gateway.wire.responses_checks import optional_text, required_text
 from gateway.wire.responses_reasoning import pack, unpack
 
 # Whose signatures these are: OpenRouter's name for Claude's.

@@ -7,8 +7,7 @@ exist only there and are refused by name.
 
 from __future__ import annotations
 
-from gateway.wire.dialect import Document
-from gateway.wire.responses_checks import (
+from gateway.wire.checks import (
     as_list,
     as_object,
     invalid,
@@ -17,6 +16,7 @@ from gateway.wire.responses_checks import (
     required_text,
     unsupported,
 )
+from gateway.wire.dialect import Document
 
 # Followed by the date of its version.
 _WEB_SEARCH = "web_search_"

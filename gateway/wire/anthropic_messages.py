@@ -12,9 +12,9 @@ from typing import Any
 
 import orjson
 
-from gateway.errors import GatewayError
 from gateway.wire.anthropic_parts import content_blocks, text_block
 from gateway.wire.call_ids import CallIds
+from gateway.wire.checks import invalid
 from gateway.wire.dialect import Document
 
 FORMAT = "anthropic-claude-v1"
@@ -56,11 +56,11 @@ class Conversation:
     def read(self, messages: object) -> None:
         """Reads them all. Raises invalid_field, unsupported_parameter naming the place."""
         if not isinstance(messages, list):
-            raise _invalid("messages", "must be an array")
+            raise invalid("messages", "must be an array")
         for index, message in enumerate(messages):
             place = f"messages[{index}]"
             if not isinstance(message, dict):
-                raise _invalid(place, "must be an object")
+                raise invalid(place, "must be an object")
             role = message.get("role")
             if role == "user":
                 blocks = content_blocks(message.get("content"), f"{place}.content", media=True)
@@ -73,7 +73,7 @@ class Conversation:
                 blocks = content_blocks(message.get("content"), f"{place}.content", media=False)
                 self.system += _marked(blocks, message)
             else:
-                raise _invalid(f"{place}.role", "must be system, developer, user, assistant or tool")
+                raise invalid(f"{place}.role", "must be system, developer, user, assistant or tool")
         self._round_off()
 
     def lacks_thinking(self) -> bool:
@@ -90,7 +90,7 @@ class Conversation:
     def _round_off(self) -> None:
         if not self.turns:
             if not self.system:
-                raise _invalid("messages", "must have some content")
+                raise invalid("messages", "must have some content")
             # Without a user's turn the API refuses: what stands in the system prompt is then the question.
             self._add("user", self.system)
             self.system = []
@@ -135,7 +135,7 @@ class Conversation:
         name = message.get("name")
         waiting = self._old_calls.get(name) if isinstance(name, str) else None
         if not waiting:
-            raise _invalid(f"{place}.name", "must name a function that was called before")
+            raise invalid(f"{place}.name", "must name a function that was called before")
         return waiting.pop(0)
 
     def _assistant(self, message: Document, place: str) -> None:
@@ -163,7 +163,7 @@ class Conversation:
         if calls is None:
             calls = []
         if not isinstance(calls, list):
-            raise _invalid(f"{place}.tool_calls", "must be an array")
+            raise invalid(f"{place}.tool_calls", "must be an array")
         if calls:
             self._ids.begin_turn()
         made = [self._call(call, f"{place}.tool_calls[{index}]") for index, call in enumerate(calls)]
@@ -178,7 +178,7 @@ class Conversation:
     def _call(self, call: object, place: str) -> Document:
         function = call.get("function") if isinstance(call, dict) else None
         if not isinstance(call, dict) or not isinstance(function, dict):
-            raise _invalid(place, "must be an object with a function")
+            raise invalid(place, "must be an object with a function")
         ident = _text(call.get("id"), f"{place}.id")
         name = _text(function.get("name"), f"{place}.function.name")
         self.called.append(name)
@@ -261,9 +261,5 @@ def _marked(blocks: list[Document], message: Document) -> list[Document]:
 
 def _text(value: object, place: str) -> str:
     if not isinstance(value, str) or not value:
-        raise _invalid(place, "must be a non-empty string")
+        raise invalid(place, "must be a non-empty string")
     return value
-
-
-def _invalid(field: str, why: str) -> GatewayError:
-    return GatewayError("invalid_field", f"The field '{field}' {why}.", param=field)

@@ -10,6 +10,7 @@ import binascii
 from urllib.parse import unquote_to_bytes
 
 from gateway.errors import GatewayError
+from gateway.wire.checks import invalid
 from gateway.wire.dialect import Document
 
 FILES_BETA = "files-api-2025-04-14"
@@ -41,7 +42,7 @@ def content_blocks(content: object, place: str, *, media: bool) -> list[Document
         block = text_block(content)
         return [] if block is None else [block]
     if not isinstance(content, list):
-        raise _invalid(place, "must be a string or an array of parts")
+        raise invalid(place, "must be a string or an array of parts")
     blocks: list[Document] = []
     for index, part in enumerate(content):
         made = _block(part, f"{place}[{index}]", media=media)
@@ -54,13 +55,13 @@ def _block(part: object, place: str, *, media: bool) -> Document | None:
     if isinstance(part, str):
         return text_block(part)
     if not isinstance(part, dict):
-        raise _invalid(place, "must be an object")
+        raise invalid(place, "must be an object")
     kind = part.get("type")
     marker = part.get("cache_control")
     if kind in ("text", "refusal"):
         text = part.get(kind)
         if not isinstance(text, str):
-            raise _invalid(f"{place}.{kind}", "must be a string")
+            raise invalid(f"{place}.{kind}", "must be a string")
         return text_block(text, marker)
     if media and kind == "image_url":
         block = _image(part.get("image_url"), place)
@@ -77,7 +78,7 @@ def _block(part: object, place: str, *, media: bool) -> Document | None:
 def _image(image: object, place: str) -> Document:
     url = image.get("url") if isinstance(image, dict) else image
     if not isinstance(url, str) or not url:
-        raise _invalid(f"{place}.image_url.url", "must be a URL")
+        raise invalid(f"{place}.image_url.url", "must be a URL")
     return {"type": "image", "source": _source(url, f"{place}.image_url.url")}
 
 
@@ -88,14 +89,14 @@ def _source(url: str, place: str) -> Document:
         return {"type": "base64", "media_type": _MEDIA_TYPES.get(media_type, media_type), "data": data}
     if url[:8].lower().startswith(("https://", "http://")):
         return {"type": "url", "url": url}
-    raise _invalid(place, "must be an http, https or data URL")
+    raise invalid(place, "must be an http, https or data URL")
 
 
 def read_data_uri(uri: str, place: str) -> tuple[str, str]:
     """The media type (lower case, without parameters) and the base64 data of a data URI. Raises invalid_field."""
     head, comma, data = uri[5:].partition(",")
     if not comma:
-        raise _invalid(place, "is not a data URI")
+        raise invalid(place, "is not a data URI")
     media_type, *parameters = head.split(";")
     if not parameters or parameters[-1].strip().lower() != "base64":
         data = base64.b64encode(unquote_to_bytes(data.encode(errors="replace"))).decode()
@@ -121,7 +122,7 @@ def _file(part: Document, place: str) -> Document:
 def _file_source(file: Document, place: str) -> Document:
     given = [(name, file[name]) for name in ("file_data", "file_url", "file_id") if file.get(name) is not None]
     if len(given) != 1 or not isinstance(given[0][1], str) or not given[0][1]:
-        raise _invalid(f"{place}.file", "must have one of file_data, file_url and file_id")
+        raise invalid(f"{place}.file", "must have one of file_data, file_url and file_id")
     name, value = given[0]
     if name == "file_id":
         return {"type": "file", "file_id": value}
@@ -142,8 +143,4 @@ def _decoded(data: str, place: str) -> str:
     try:
         return base64.b64decode(data.encode()).decode()
     except (binascii.Error, UnicodeError):
-        raise _invalid(place, "must be UTF-8 text in base64") from None
-
-
-def _invalid(field: str, why: str) -> GatewayError:
-    return GatewayError("invalid_field", f"The field '{field}' {why}.", param=field)
+        raise invalid(place, "must be UTF-8 text in base64") from None

@@ -15,6 +15,7 @@ from gateway.wire.anthropic_models import Traits, find_traits
 from gateway.wire.anthropic_parts import FILES_BETA
 from gateway.wire.anthropic_thinking import Thinking, settle_sampling, settle_thinking, without_budget
 from gateway.wire.anthropic_tools import AnswerForm, answer_form, json_instruction, put_tools, read_choice
+from gateway.wire.checks import invalid
 from gateway.wire.dialect import Ask, Document, Encoded
 from gateway.wire.lacking import settle_lacking
 
@@ -120,7 +121,7 @@ def _limit(ask: Ask) -> int | None:
         if value is None:
             continue
         if type(value) is not int or not 0 <= value < 2**31:
-            raise _invalid(name, "must be a whole number of tokens")
+            raise invalid(name, "must be a whole number of tokens")
         return value
     option = ask.options.get("max_tokens", "")
     return int(option) if option.isascii() and option.isdigit() and len(option) < 10 else None
@@ -172,7 +173,7 @@ def _put_stops(ask: Ask, stop: object, body: Document) -> list[str]:
     """Stop sequences; the API takes none that is only white space."""
     stops = [stop] if isinstance(stop, str) else stop
     if not isinstance(stops, list) or not all(isinstance(one, str) for one in stops):
-        raise _invalid("stop", "must be a string or an array of strings")
+        raise invalid("stop", "must be a string or an array of strings")
     usable = [one for one in stops if one.strip()]
     if usable:
         body["stop_sequences"] = usable
@@ -192,7 +193,3 @@ def _put_user(ask: Ask, body: Document) -> list[str]:
     if metadata is not None and not known.keys() <= {"user_id"}:
         return settle_lacking({"metadata": metadata}, frozenset(), ask.policy, _who(ask))
     return []
-
-
-def _invalid(field: str, why: str) -> GatewayError:
-    return GatewayError("invalid_field", f"The field '{field}' {why}.", param=field)

@@ -17,11 +17,11 @@ from gateway.wire.anthropic_error import error_inside
 from gateway.wire.anthropic_inbound_errors import error_event
 from gateway.wire.openai_error import parse_object
 from gateway.wire.splice import replace_top_level_model
+from gateway.wire.token_estimate import BYTES_PER_TOKEN
 from gateway.wire.usage import Usage
 
 # Comments that keep a connection alive are held back until the first event: until then the target can be replaced.
 _MAX_HELD_BYTES = 64 * 1024
-_BYTES_PER_TOKEN = 4
 # Whole strings, so that braces and keys inside them are passed over.
 _TOKENS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]')
 _MODEL = re.compile(rb'"model"\s*:\s*("[^"\\]*(?:\\.[^"\\]*)*")')
@@ -198,4 +198,4 @@ class MessagesTap:
 
     def estimate_completion_tokens(self) -> int:
         """Tokens seen so far where no usage came: a delta is one at least, four characters are one."""
-        return max(self._deltas, (self.bytes - self._deltas * _FRAME_BYTES) // _BYTES_PER_TOKEN)
+        return max(self._deltas, (self.bytes - self._deltas * _FRAME_BYTES) // BYTES_PER_TOKEN)

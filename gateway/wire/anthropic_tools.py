@@ -14,6 +14,7 @@ from gateway.errors import GatewayError
 from gateway.wire.anthropic_models import Traits
 from gateway.wire.anthropic_schema import Narrowed
 from gateway.wire.anthropic_thinking import wants_thinking
+from gateway.wire.checks import invalid
 from gateway.wire.dialect import Ask, Document
 from gateway.wire.lacking import settle_lacking
 
@@ -64,7 +65,7 @@ def answer_form(ask: Ask, traits: Traits) -> AnswerForm:
     if kind == "text":
         return _PLAIN
     if kind not in ("json_object", "json_schema"):
-        raise _invalid("response_format.type", "must be text, json_object or json_schema")
+        raise invalid("response_format.type", "must be text, json_object or json_schema")
     if has_tools(ask.document) and read_choice(ask.document).kind in ("any", "tool"):
         return _PLAIN
     if kind == "json_object":
@@ -81,12 +82,12 @@ def answer_form(ask: Ask, traits: Traits) -> AnswerForm:
 def _schema(asked: Document) -> tuple[Document, Document]:
     about = asked.get("json_schema")
     if not isinstance(about, dict):
-        raise _invalid("response_format.json_schema", "must be an object")
+        raise invalid("response_format.json_schema", "must be an object")
     schema = about.get("schema")
     if schema is None:
         return _ANY_OBJECT, about
     if not isinstance(schema, dict) or schema.get("type", "object") != "object":
-        raise _invalid("response_format.json_schema.schema", 'must be a JSON schema of type "object"')
+        raise invalid("response_format.json_schema.schema", 'must be a JSON schema of type "object"')
     return (schema if "type" in schema else {"type": "object", **schema}), about
 
 
@@ -142,7 +143,7 @@ def read_choice(document: Document) -> Choice:
         name = function.get("name") if isinstance(function, dict) else None
         if isinstance(name, str) and name and (kind == "function" or field == "function_call"):
             return Choice("tool", name, field=field)
-    raise _invalid(field, "must be none, auto, required, or name a function")
+    raise invalid(field, "must be none, auto, required, or name a function")
 
 
 def _read_allowed(choice: Document) -> Choice:
@@ -151,7 +152,7 @@ def _read_allowed(choice: Document) -> Choice:
     tools = allowed.get("tools") if isinstance(allowed, dict) else None
     mode = allowed.get("mode") if isinstance(allowed, dict) else None
     if not isinstance(tools, list) or mode not in ("auto", "required"):
-        raise _invalid("tool_choice.allowed_tools", "must have a mode of auto or required, and tools")
+        raise invalid("tool_choice.allowed_tools", "must have a mode of auto or required, and tools")
     names = frozenset(name for name in map(_function_name, tools) if isinstance(name, str))
     return Choice("auto" if mode == "auto" else "any", allowed=names)
 
@@ -211,7 +212,7 @@ def _client_tools(document: Document, traits: Traits, allowed: frozenset[str] | 
         if given is None:
             continue
         if not isinstance(given, list):
-            raise _invalid(field, "must be an array")
+            raise invalid(field, "must be an array")
         for index, tool in enumerate(given):
             place = f"{field}[{index}]"
             one = _client_tool(tool if field == "tools" else {"type": "function", "function": tool}, place)
@@ -228,7 +229,7 @@ def _client_tools(document: Document, traits: Traits, allowed: frozenset[str] | 
 
 def _client_tool(tool: object, place: str) -> Document:
     if not isinstance(tool, dict):
-        raise _invalid(place, "must be an object")
+        raise invalid(place, "must be an object")
     kind = tool.get("type")
     if isinstance(kind, str) and _OWN_TOOL.fullmatch(kind):
         return {key: value for key, value in tool.items() if key != "input_schema"}
@@ -237,13 +238,13 @@ def _client_tool(tool: object, place: str) -> Document:
         message = f"The field '{place}.type' names a kind of tool that Claude models do not have; it must be function."
         raise GatewayError("unsupported_parameter", message, param=f"{place}.type")
     if not isinstance(function, dict):
-        raise _invalid(f"{place}.function", "must be an object")
+        raise invalid(f"{place}.function", "must be an object")
     name = function.get("name")
     if not isinstance(name, str) or not name:
-        raise _invalid(f"{place}.function.name", "must be a non-empty string")
+        raise invalid(f"{place}.function.name", "must be a non-empty string")
     parameters = function.get("parameters")
     if parameters is not None and not isinstance(parameters, dict):
-        raise _invalid(f"{place}.function.parameters", "must be a JSON schema")
+        raise invalid(f"{place}.function.parameters", "must be a JSON schema")
     made: Document = {"name": name}
     if isinstance(function.get("description"), str) and function["description"]:
         made["description"] = function["description"]
@@ -260,17 +261,13 @@ def _client_tool(tool: object, place: str) -> Document:
 def _web_search(options: object) -> Document:
     """https://platform.claude.com/docs/en/agents-and-tools/tool-use/web-search-tool (read 2026-11)."""
     if not isinstance(options, dict):
-        raise _invalid("web_search_options", "must be an object")
+        raise invalid("web_search_options", "must be an object")
     tool: Document = {"type": "web_search_20250305", "name": "web_search"}
     location = options.get("user_location")
     if location is not None:
         about = location.get("approximate") if isinstance(location, dict) else None
         if not isinstance(about, dict):
-            raise _invalid("web_search_options.user_location", "must have an approximate location")
+            raise invalid("web_search_options.user_location", "must have an approximate location")
         known = {key: about[key] for key in ("city", "region", "country", "timezone") if about.get(key)}
         tool["user_location"] = {"type": "approximate", **known}
     return tool
-
-
-def _invalid(field: str, why: str) -> GatewayError:
-    return GatewayError("invalid_field", f"The field '{field}' {why}.", param=field)

@@ -14,7 +14,6 @@ import orjson
 
 from gateway.errors import GatewayError
 from gateway.wire.bedrock_answer import decode_chat
-from gateway.wire.bedrock_content import invalid
 from gateway.wire.bedrock_embed import decode_embeddings, encode_embeddings
 from gateway.wire.bedrock_error import error_within, read_error
 from gateway.wire.bedrock_messages import encode_messages
@@ -23,6 +22,7 @@ from gateway.wire.bedrock_stream import BedrockDecoder, load_parser
 from gateway.wire.bedrock_thinking import FIELDS as THINKING_FIELDS
 from gateway.wire.bedrock_thinking import encode_thinking
 from gateway.wire.bedrock_tools import encode_tools, read_form
+from gateway.wire.checks import invalid
 from gateway.wire.dialect import Ask, Document, Encoded, StreamDecoder
 from gateway.wire.lacking import settle_lacking
 from gateway.wire.openai_error import parse_object

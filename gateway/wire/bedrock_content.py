@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
-from gateway.errors import GatewayError
+from gateway.wire.checks import invalid
 from gateway.wire.dialect import Document
 
 _IMAGE_FORMATS = {
@@ -62,11 +62,6 @@ class Documents:
             name = f"{stem} ({self._taken[stem]})"
         self._taken[name] = 1
         return name
-
-
-def invalid(field: str, why: str) -> GatewayError:
-    """The refusal of a field of the request."""
-    return GatewayError("invalid_field", f"The field '{field}' {why}.", param=field)
 
 
 def blank(text: str) -> bool:

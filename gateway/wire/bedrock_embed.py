@@ -10,9 +10,9 @@ import base64
 import struct
 
 from gateway.errors import GatewayError
-from gateway.wire.bedrock_content import invalid
 from gateway.wire.bedrock_error import error_within
 from gateway.wire.bedrock_models import Family
+from gateway.wire.checks import invalid
 from gateway.wire.chunks import usage_document
 from gateway.wire.dialect import Ask, Document
 from gateway.wire.lacking import settle_lacking

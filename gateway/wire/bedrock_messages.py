@@ -13,9 +13,10 @@ from typing import Any
 
 import orjson
 
-from gateway.wire.bedrock_content import Documents, blank, encode_part, invalid, parts_of, text_of
+from gateway.wire.bedrock_content import Documents, blank, encode_part, parts_of, text_of
 from gateway.wire.bedrock_models import Family
 from gateway.wire.call_ids import CallIds
+from gateway.wire.checks import invalid
 from gateway.wire.dialect import Document
 
 # Where a turn is needed that nobody took. White space alone is refused.

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gateway.wire.bedrock_content import invalid
 from gateway.wire.bedrock_models import Family
+from gateway.wire.checks import invalid
 from gateway.wire.dialect import Document
 
 FIELDS = frozenset({"thinking", "reasoning_effort"})

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import orjson
 
 from gateway.errors import GatewayError
-from gateway.wire.bedrock_content import blank, invalid
+from gateway.wire.bedrock_content import blank
 from gateway.wire.bedrock_messages import add_cache_point
 from gateway.wire.bedrock_models import Family
+from gateway.wire.checks import invalid
 from gateway.wire.dialect import Document
 
 # Converse demands tools wherever a conversation tells of calls, and has no word for `none`: this one stands in

@@ -10,8 +10,9 @@ from base64 import b64encode
 from typing import Any
 
 from gateway.errors import GatewayError
+from gateway.wire.checks import invalid
 from gateway.wire.cohere_answer import read_object, sane
-from gateway.wire.cohere_messages import invalid, lacking
+from gateway.wire.cohere_messages import lacking
 from gateway.wire.cohere_request import dump
 from gateway.wire.dialect import Ask, Document, Encoded
 from gateway.wire.lacking import settle_lacking

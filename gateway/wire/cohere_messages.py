@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.errors import GatewayError
+from gateway.wire.checks import invalid
 from gateway.wire.dialect import Document
 
 # What `reasoning_details` of this dialect are marked with: `reasoning.text` is thinking, `reasoning.summary` the plan.
@@ -17,11 +18,6 @@ REASONING_FORMAT = "cohere-v2"
 
 _IMAGES_FOLLOW = "The result is in the images that follow."
 _NO_RESULT_ID = "must name the tool call that it answers"
-
-
-def invalid(field: str, why: str) -> GatewayError:
-    """The error for a field of the client's that cannot be read."""
-    return GatewayError("invalid_field", f"The field '{field}' {why}.", param=field)
 
 
 def lacking(field: str, what: str) -> GatewayError:

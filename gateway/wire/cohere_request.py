@@ -11,7 +11,8 @@ from typing import Any
 import orjson
 
 from gateway.errors import GatewayError
-from gateway.wire.cohere_messages import encode_messages, invalid, lacking
+from gateway.wire.checks import invalid
+from gateway.wire.cohere_messages import encode_messages, lacking
 from gateway.wire.dialect import Ask, Document, Encoded
 from gateway.wire.lacking import settle_lacking
 

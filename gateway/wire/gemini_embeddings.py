@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.errors import GatewayError
+from gateway.wire.checks import invalid
 from gateway.wire.chunks import usage_document
 from gateway.wire.dialect import Ask, Document
-from gateway.wire.gemini_parts import invalid
 from gateway.wire.gemini_usage import read_usage
 from gateway.wire.openai_error import parse_object
 from gateway.wire.usage import Usage

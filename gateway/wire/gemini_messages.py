@@ -13,8 +13,9 @@ from typing import Any
 
 import orjson
 
+from gateway.wire.checks import invalid
 from gateway.wire.gemini_model import THIRD, generation
-from gateway.wire.gemini_parts import content_part, content_parts, inline_data, invalid, lacks, text_of
+from gateway.wire.gemini_parts import content_part, content_parts, inline_data, lacks, text_of
 
 Document = dict[str, Any]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from gateway.errors import GatewayError
+from gateway.wire.checks import invalid
 
 _GENERATION = re.compile(r"gemini-(?:[a-z]+-)*(\d{1,2})(?:\.(\d{1,2}))?(?!\d)")
 _UNKNOWN = (0, 0)
@@ -55,7 +55,7 @@ def thinking_config(document: Mapping[str, Any], model: str) -> dict[str, Any] |
     if effort == "none":
         return _off(model)
     if not isinstance(effort, str) or effort not in _BUDGETS:
-        raise _invalid("reasoning_effort", "must be none, minimal, low, medium, high or xhigh")
+        raise invalid("reasoning_effort", "must be none, minimal, low, medium, high or xhigh")
     if generation(model) >= THIRD:
         return {"thinkingLevel": _level(_LEVELS[effort], model), "includeThoughts": True}
     return {"thinkingBudget": _BUDGETS[effort], "includeThoughts": True}
@@ -66,12 +66,12 @@ def _from_thinking(thinking: object, model: str) -> dict[str, Any]:
     if kind == "disabled":
         return _off(model)
     if not isinstance(thinking, dict) or kind not in ("enabled", "adaptive"):
-        raise _invalid("thinking.type", "must be enabled, adaptive or disabled")
+        raise invalid("thinking.type", "must be enabled, adaptive or disabled")
     budget = thinking.get("budget_tokens")
     if budget is None:
         return {"includeThoughts": True}
     if type(budget) is not int or budget < 1:
-        raise _invalid("thinking.budget_tokens", "must be a positive integer")
+        raise invalid("thinking.budget_tokens", "must be a positive integer")
     if generation(model) >= THIRD:
         level = "low" if budget <= _BUDGETS["low"] else "medium" if budget <= _BUDGETS["medium"] else "high"
         return {"thinkingLevel": _level(level, model), "includeThoughts": True}
@@ -106,7 +106,3 @@ def model_path(model: str) -> str:
         if model.startswith(prefix):
             return f"/{prefix}{quoted(model[len(prefix) :])}"
     return "/models/" + quoted(model.removeprefix("google/"))
-
-
-def _invalid(field: str, why: str) -> GatewayError:
-    return GatewayError("invalid_field", f"The field '{field}' {why}.", param=field)

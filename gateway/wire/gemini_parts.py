@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from gateway.errors import GatewayError
+from gateway.wire.checks import invalid
 
 Document = dict[str, Any]
 
@@ -39,11 +40,6 @@ _BY_SUFFIX = {
 }
 _ANY = "application/octet-stream"
 _MAX_SUFFIX_CHARS = 8
-
-
-def invalid(field: str, why: str) -> GatewayError:
-    """The error for a field of the request that cannot be read."""
-    return GatewayError("invalid_field", f"The field '{field}' {why}.", param=field)
 
 
 def lacks(field: str, what: str) -> GatewayError:

@@ -11,10 +11,10 @@ from typing import Any
 import orjson
 
 from gateway.errors import GatewayError
+from gateway.wire.checks import invalid
 from gateway.wire.dialect import Ask, Document
 from gateway.wire.gemini_messages import Conversation
 from gateway.wire.gemini_model import thinking_config, thinks
-from gateway.wire.gemini_parts import invalid
 from gateway.wire.gemini_tools import read_tooling
 from gateway.wire.lacking import settle_lacking
 

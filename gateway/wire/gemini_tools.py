@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.wire.checks import invalid
 from gateway.wire.gemini_model import THIRD, generation
-from gateway.wire.gemini_parts import invalid, lacks, text_of
+from gateway.wire.gemini_parts import lacks, text_of
 from gateway.wire.gemini_schema import clean_schema
 
 Document = dict[str, Any]

@@ -19,6 +19,7 @@ from urllib.parse import quote
 import orjson
 
 from gateway.errors import GatewayError
+from gateway.wire.checks import invalid
 from gateway.wire.dialect import Ask, Document, Encoded
 from gateway.wire.huggingface_errors import huggingface_error, huggingface_error_within
 from gateway.wire.lacking import CHAT_PARAMETERS, settle_lacking
@@ -26,7 +27,7 @@ from gateway.wire.openai import Variations
 from gateway.wire.openai_dialect import OpenAIDialect
 from gateway.wire.openai_dialect_answer import bad_answer
 from gateway.wire.openai_dialect_embeddings import embedding_list, texts_of
-from gateway.wire.openai_dialect_request import bad_field, write_json
+from gateway.wire.openai_dialect_request import write_json
 from gateway.wire.usage import Usage
 
 EMBEDDING_WAYS = ("feature-extraction", "openai", "embed")
@@ -138,7 +139,7 @@ def _ask_for_vectors(ask: Ask) -> Encoded:
     truncate = document.get("truncate")
     if truncate is not None:
         if type(truncate) not in (bool, str) or truncate not in _TRUNCATE:
-            raise bad_field("truncate", "must be true, false, NONE, START or END")
+            raise invalid("truncate", "must be true, false, NONE, START or END")
         body.update(_TRUNCATE[truncate])
     path = "/embed" if _embedding_way(ask) == "embed" else _model_path(ask.model)
     return Encoded(path, write_json(body, "input"), dropped=dropped)
@@ -150,9 +151,9 @@ def _model_path(model: str) -> str:
     try:
         quoted = quote(name, safe="/")
     except UnicodeEncodeError:
-        raise bad_field("model", "is not Unicode") from None
+        raise invalid("model", "is not Unicode") from None
     if {"", ".", ".."}.intersection(quoted.split("/")):
-        raise bad_field("model", "is not the name of a model")
+        raise invalid("model", "is not the name of a model")
     return f"/hf-inference/models/{quoted}/pipeline/feature-extraction"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from gateway.errors import GatewayError
+from gateway.wire.checks import invalid
 from gateway.wire.dialect import Ask, Document, Encoded, StreamDecoder
 from gateway.wire.lacking import settle_lacking
 from gateway.wire.ollama_answer import error_of, read_chat, read_counts
@@ -16,7 +17,7 @@ from gateway.wire.ollama_request import OPTIONS, WHO, encode_chat, options_of
 from gateway.wire.ollama_stream import OllamaStream
 from gateway.wire.openai_dialect_answer import bad_answer
 from gateway.wire.openai_dialect_embeddings import embedding_list, texts_of
-from gateway.wire.openai_dialect_request import bad_field, write_json
+from gateway.wire.openai_dialect_request import write_json
 from gateway.wire.openai_error import parse_object
 from gateway.wire.provider_errors import Rule, error_document, provider_error
 from gateway.wire.usage import Usage
@@ -106,7 +107,7 @@ def _encode_embeddings(ask: Ask) -> Encoded:
     truncate = document.get("truncate")
     if truncate is not None:
         if type(truncate) not in (bool, str) or truncate not in _TRUNCATE:
-            raise bad_field("truncate", "must be true, false, NONE or END")
+            raise invalid("truncate", "must be true, false, NONE or END")
         body["truncate"] = _TRUNCATE[truncate]
     options = options_of(document)
     if options:

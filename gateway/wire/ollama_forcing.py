@@ -12,8 +12,9 @@ from typing import Any
 
 import orjson
 
+from gateway.wire.checks import invalid
 from gateway.wire.dialect import Ask, Document
-from gateway.wire.openai_dialect_request import bad_field, tools_for_functions, write_json
+from gateway.wire.openai_dialect_request import tools_for_functions, write_json
 
 _ONE = "Answer with a JSON object: the arguments for a call of this function."
 _SEVERAL = (
@@ -83,7 +84,7 @@ def _named(choice: Document, document: Document) -> Forced | None:
         allowed = {name} if type(name) is str else set()
     chosen = [function for function in functions if function["name"] in allowed]
     if not chosen:
-        raise bad_field("tool_choice", "names a function that is not among the tools")
+        raise invalid("tool_choice", "names a function that is not among the tools")
     return Forced(chosen)
 
 
@@ -109,7 +110,7 @@ def _functions(document: Document) -> list[Document]:
     if tools is None:
         return []
     if type(tools) is not list:
-        raise bad_field("tools", "must be an array")
+        raise invalid("tools", "must be an array")
     functions = []
     for index, tool in enumerate(tools):
         function = tool.get("function") if type(tool) is dict else None
@@ -121,7 +122,7 @@ def _functions(document: Document) -> list[Document]:
                 "parameters": {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]},
             }
         if type(function) is not dict or type(function.get("name")) is not str:
-            raise bad_field(f"tools[{index}]", "must be a function with a name")
+            raise invalid(f"tools[{index}]", "must be a function with a name")
         functions.append(function)
     return functions
 

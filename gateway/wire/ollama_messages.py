@@ -7,8 +7,9 @@ from urllib.parse import unquote_to_bytes
 
 import orjson
 
+from gateway.wire.checks import invalid
 from gateway.wire.dialect import Document
-from gateway.wire.openai_dialect_request import bad_field, lacking_part
+from gateway.wire.openai_dialect_request import lacking_part
 
 _WHO = "Ollama"
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
@@ -24,7 +25,7 @@ def write_messages(messages: list[Document]) -> list[Document]:
 def _message(message: Document, field: str, names: dict[str, str]) -> Document:
     role = _ROLES.get(message["role"])
     if role is None:
-        raise bad_field(f"{field}.role", "must be system, developer, user, assistant or tool")
+        raise invalid(f"{field}.role", "must be system, developer, user, assistant or tool")
     text, images = _content(message.get("content"), f"{field}.content")
     written: Document = {"role": role, "content": text}
     if images:
@@ -54,13 +55,13 @@ def _add_answer(message: Document, written: Document, field: str, names: dict[st
     if not calls:
         return
     if type(calls) is not list:
-        raise bad_field(f"{field}.tool_calls", "must be an array")
+        raise invalid(f"{field}.tool_calls", "must be an array")
     written["tool_calls"] = [_call(call, f"{field}.tool_calls[{index}]", names) for index, call in enumerate(calls)]
 
 
 def _call(call: object, field: str, names: dict[str, str]) -> Document:
     if type(call) is not dict:
-        raise bad_field(field, "must be an object")
+        raise invalid(field, "must be an object")
     function = call.get("function")
     custom = call.get("custom")
     if type(function) is dict:
@@ -68,9 +69,9 @@ def _call(call: object, field: str, names: dict[str, str]) -> Document:
     elif type(custom) is dict:
         name, arguments = custom.get("name"), {"input": custom.get("input")}
     else:
-        raise bad_field(f"{field}.function", "must be an object")
+        raise invalid(f"{field}.function", "must be an object")
     if type(name) is not str:
-        raise bad_field(f"{field}.function.name", "must be a string")
+        raise invalid(f"{field}.function.name", "must be a string")
     written: Document = {"function": {"name": name, "arguments": arguments}}
     own = call.get("id")
     if type(own) is str:
@@ -99,18 +100,18 @@ def _content(content: object, field: str) -> tuple[str, list[str]]:
     if content is None:
         return "", []
     if type(content) is not list:
-        raise bad_field(field, "must be a string or an array")
+        raise invalid(field, "must be a string or an array")
     texts: list[str] = []
     images: list[str] = []
     for index, part in enumerate(content):
         place = f"{field}[{index}]"
         if type(part) is not dict:
-            raise bad_field(place, "must be an object")
+            raise invalid(place, "must be an object")
         kind = part.get("type")
         if kind == "text" or kind == "refusal":
             text = part.get(kind)
             if type(text) is not str:
-                raise bad_field(f"{place}.{kind}", "must be a string")
+                raise invalid(f"{place}.{kind}", "must be a string")
             texts.append(text)
         elif kind == "image_url":
             images.append(_image(part.get("image_url"), f"{place}.image_url"))
@@ -123,15 +124,15 @@ def _image(holder: object, field: str) -> str:
     """The image's bytes in base64, out of its data URI."""
     url = holder.get("url") if type(holder) is dict else holder
     if type(url) is not str:
-        raise bad_field(f"{field}.url", "must be a string")
+        raise invalid(f"{field}.url", "must be a string")
     if not url.startswith("data:"):
         raise lacking_part(f"{field}.url", "Images by URL", _WHO)
     head, comma, data = url.partition(",")
     if not comma:
-        raise bad_field(f"{field}.url", "is not a data URI")
+        raise invalid(f"{field}.url", "is not a data URI")
     if head.endswith(";base64"):
         return data
     try:
         return base64.b64encode(unquote_to_bytes(data)).decode()
     except UnicodeEncodeError:
-        raise bad_field(f"{field}.url", "is not a data URI") from None
+        raise invalid(f"{field}.url", "is not a data URI") from None

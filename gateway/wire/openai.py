@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from gateway.errors import GatewayError
+from gateway.wire.checks import invalid, missing
 from gateway.wire.dialect import Document
 from gateway.wire.endpoint import Endpoint
 from gateway.wire.splice import insert_member, replace_only_model
@@ -89,14 +90,14 @@ def read_request(endpoint: Endpoint, body: bytes) -> Document:
     if endpoint is CHAT:
         _check_messages(document, given)
     elif given is None:
-        raise _missing(endpoint.input_field)
+        raise missing(endpoint.input_field)
     elif not isinstance(given, (str, list)) or (not given and given != ""):
-        raise _invalid(endpoint.input_field, "must be a string or a non-empty array")
+        raise invalid(endpoint.input_field, "must be a string or a non-empty array")
     stream = document.get("stream")
     if stream is not None and type(stream) is not bool:
-        raise _invalid("stream", "must be true or false")
+        raise invalid("stream", "must be true or false")
     if stream and not endpoint.streams:
-        raise _invalid("stream", "is not supported by this endpoint")
+        raise invalid("stream", "is not supported by this endpoint")
     options = document.get("stream_options")
     if options is not None:
         _check_stream_options(options, streamed=bool(stream))
@@ -105,41 +106,33 @@ def read_request(endpoint: Endpoint, body: bytes) -> Document:
 
 def _bad_model(document: Document, model: object) -> GatewayError:
     if model is None and "model" not in document:
-        return _missing("model")
+        return missing("model")
     if isinstance(model, str) and model:
-        return _invalid("model", "is longer than 256 characters")
-    return _invalid("model", "must be a non-empty string")
+        return invalid("model", "is longer than 256 characters")
+    return invalid("model", "must be a non-empty string")
 
 
 def _check_messages(document: Document, messages: object) -> None:
     if messages is None and "messages" not in document:
-        raise _missing("messages")
+        raise missing("messages")
     if type(messages) is not list or not messages:
-        raise _invalid("messages", "must be a non-empty array")
+        raise invalid("messages", "must be a non-empty array")
     for index, message in enumerate(messages):
         if type(message) is not dict:
-            raise _invalid(f"messages[{index}]", "must be an object")
+            raise invalid(f"messages[{index}]", "must be an object")
         role = message.get("role")
         if type(role) is not str:
-            raise _invalid(f"messages[{index}].role", "must be a string")
+            raise invalid(f"messages[{index}].role", "must be a string")
 
 
 def _check_stream_options(options: object, *, streamed: bool) -> None:
     if type(options) is not dict:
-        raise _invalid("stream_options", "must be an object")
+        raise invalid("stream_options", "must be an object")
     if not streamed:
-        raise _invalid("stream_options", "is only allowed when stream is true")
+        raise invalid("stream_options", "is only allowed when stream is true")
     include = options.get("include_usage")
     if include is not None and type(include) is not bool:
-        raise _invalid("stream_options.include_usage", "must be true or false")
-
-
-def _missing(field: str) -> GatewayError:
-    return GatewayError("missing_field", f"The field '{field}' is required.", param=field)
-
-
-def _invalid(field: str, why: str) -> GatewayError:
-    return GatewayError("invalid_field", f"The field '{field}' {why}.", param=field)
+        raise invalid("stream_options.include_usage", "must be true or false")
 
 
 def wants_usage(document: Document) -> bool:

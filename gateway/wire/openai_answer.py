@@ -12,6 +12,7 @@ from gateway.wire.dialect import Document
 from gateway.wire.openai import read_usage
 from gateway.wire.openai_error import error_event, error_within, parse_object, read_error, redact
 from gateway.wire.splice import replace_top_level_model
+from gateway.wire.token_estimate import BYTES_PER_TOKEN, characters
 from gateway.wire.usage import Usage
 
 __all__ = ["StreamTap", "error_event", "estimate_answer_tokens", "read_answer", "read_error", "redact"]
@@ -23,7 +24,6 @@ _USAGE_HOT = re.compile(rb'"usage"\s*:\s*\{')
 _ERROR_EVENT = re.compile(rb"(?m)^event: ?error\s*$")
 # Comments that keep a connection alive are held back until the first event: until then the target can be replaced.
 _MAX_HELD_BYTES = 64 * 1024
-_BYTES_PER_TOKEN = 4
 
 
 def read_answer(body: bytes, rename_to: str | None) -> tuple[bytes, Usage | None]:
@@ -60,16 +60,7 @@ def estimate_answer_tokens(body: bytes) -> int:
     choices = document.get("choices") if isinstance(document, dict) else None
     if not isinstance(choices, list):
         return 0
-    return -(-sum(_characters(choice) for choice in choices) // _BYTES_PER_TOKEN)
-
-
-def _characters(value: object) -> int:
-    """The length of all strings in `value`; keys do not count."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, dict):
-        return sum(map(_characters, value.values()))
-    return sum(map(_characters, value)) if isinstance(value, list) else 0
+    return -(-sum(characters(choice) for choice in choices) // BYTES_PER_TOKEN)
 
 
 def _find_usage(body: bytes) -> Usage | None:
@@ -225,7 +216,7 @@ class StreamTap:
         The smallest event stands for the frame that carries the text.
         """
         text = self.bytes - self.events * self._least
-        return max(self.events - 1, text // _BYTES_PER_TOKEN, 0)
+        return max(self.events - 1, text // BYTES_PER_TOKEN, 0)
 
 
 def _renamed(event: bytes, name: str) -> bytes:

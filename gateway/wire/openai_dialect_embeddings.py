@@ -7,10 +7,10 @@ import struct
 from collections.abc import Sequence
 
 from gateway.errors import GatewayError
+from gateway.wire.checks import invalid
 from gateway.wire.chunks import usage_document
 from gateway.wire.dialect import Ask, Document
 from gateway.wire.openai_dialect_answer import bad_answer
-from gateway.wire.openai_dialect_request import bad_field
 from gateway.wire.usage import Usage
 
 _NUMBERS = frozenset({int, float})
@@ -22,12 +22,12 @@ def texts_of(document: Document, who: str) -> str | list[str]:
     if type(given) is str:
         return given
     if type(given) is not list or not given:
-        raise bad_field("input", "must be a string or a non-empty array")
+        raise invalid("input", "must be a string or a non-empty array")
     if all(type(text) is str for text in given):
         return given
     if all(type(item) is int for item in given) or all(type(item) is list for item in given):
         raise GatewayError("unsupported_parameter", f"Token ids as 'input' are not supported by {who}.", param="input")
-    raise bad_field("input", "must hold strings only")
+    raise invalid("input", "must hold strings only")
 
 
 def embedding_list(ask: Ask, vectors: object, usage: Usage | None) -> Document:

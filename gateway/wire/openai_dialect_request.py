@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from gateway.errors import GatewayError
+from gateway.wire.checks import invalid
 from gateway.wire.dialect import Document
 
 # What a message, part or tool may have only in the canonical form or in answers. `reasoning` is OpenRouter's and
@@ -41,12 +42,7 @@ def write_json(document: object, field: str) -> bytes:
     try:
         return orjson.dumps(document)
     except orjson.JSONEncodeError:
-        raise bad_field(field, "has text that is not Unicode, a number out of range, or nests too deeply") from None
-
-
-def bad_field(field: str, why: str) -> GatewayError:
-    """An invalid_field error that names the field and says what is wrong with it."""
-    return GatewayError("invalid_field", f"The field '{field}' {why}.", param=field)
+        raise invalid(field, "has text that is not Unicode, a number out of range, or nests too deeply") from None
 
 
 def lacking_part(field: str, what: str, who: str) -> GatewayError:
@@ -58,10 +54,10 @@ def messages_of(document: Document) -> list[Document]:
     """The conversation. Raises invalid_field unless it is a list of objects, each with a role."""
     messages = document.get("messages")
     if type(messages) is not list:
-        raise bad_field("messages", "must be an array")
+        raise invalid("messages", "must be an array")
     for index, message in enumerate(messages):
         if type(message) is not dict or type(message.get("role")) is not str:
-            raise bad_field(f"messages[{index}]", "must be an object with a role")
+            raise invalid(f"messages[{index}]", "must be an object with a role")
     return messages
 
 
@@ -164,7 +160,7 @@ class MessageWriter:
         changed: list[Any] | None = None
         for index, part in enumerate(parts):
             if type(part) is not dict:
-                raise bad_field(f"{field}[{index}]", "must be an object")
+                raise invalid(f"{field}[{index}]", "must be an object")
             new = part
             if not self._stripped.isdisjoint(part):
                 new = {name: value for name, value in part.items() if name not in self._stripped}

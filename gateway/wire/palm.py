@@ -7,6 +7,7 @@ counts of tokens: https://ai.google.dev/api/palm (read 2026-11).
 from __future__ import annotations
 
 from gateway.errors import GatewayError
+from gateway.wire.checks import invalid
 from gateway.wire.chunks import completion
 from gateway.wire.dialect import Ask, Document, Encoded
 from gateway.wire.gemini import names_in
@@ -14,7 +15,6 @@ from gateway.wire.gemini_citations import citations
 from gateway.wire.gemini_embeddings import embedding_list, object_in, texts_in
 from gateway.wire.gemini_error import error_in, read_error
 from gateway.wire.gemini_model import model_path
-from gateway.wire.gemini_parts import invalid
 from gateway.wire.gemini_request import write
 from gateway.wire.lacking import settle_lacking
 from gateway.wire.palm_prompt import message_prompt, text_prompt

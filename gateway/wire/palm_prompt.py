@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from gateway.wire.checks import invalid
 from gateway.wire.dialect import Document
-from gateway.wire.gemini_parts import invalid, lacks
+from gateway.wire.gemini_parts import lacks
 
 _USER, _MODEL = "0", "1"
 _SPEAKERS = {_USER: "User", _MODEL: "Assistant"}

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from gateway.errors import GatewayError
+from gateway.wire.checks import invalid, missing
 from gateway.wire.dialect import Document
 from gateway.wire.openai import read_json_object
 
@@ -28,19 +28,19 @@ def read_rerank(body: bytes) -> Document:
     document = read_json_object(body)
     for field in ("model", "query", "documents"):
         if document.get(field) is None:
-            raise GatewayError("missing_field", f"The field '{field}' is required.", param=field)
+            raise missing(field)
     model = document["model"]
     if not isinstance(model, str) or not model or len(model) > _MAX_MODEL_CHARACTERS:
-        raise _invalid("model", f"must be a non-empty string of at most {_MAX_MODEL_CHARACTERS} characters")
+        raise invalid("model", f"must be a non-empty string of at most {_MAX_MODEL_CHARACTERS} characters")
     document["query"] = _read_query(document["query"])
     if document.get("stream"):
-        raise _invalid("stream", "is not supported by this endpoint")
+        raise invalid("stream", "is not supported by this endpoint")
     for field in ("top_n", "max_tokens_per_doc"):
         number = document.get(field)
         if number is not None and (type(number) is not int or number < 1):
-            raise _invalid(field, "must be a positive integer")
+            raise invalid(field, "must be a positive integer")
     if type(document.get("return_documents")) not in (type(None), bool):
-        raise _invalid("return_documents", "must be true or false")
+        raise invalid("return_documents", "must be true or false")
     document_texts(document)
     return document
 
@@ -48,7 +48,7 @@ def read_rerank(body: bytes) -> Document:
 def _read_query(query: object) -> str:
     text = query.get("text") if isinstance(query, dict) else query
     if not isinstance(text, str) or not text:
-        raise _invalid("query", "must be a non-empty string")
+        raise invalid("query", "must be a non-empty string")
     return text
 
 
@@ -57,12 +57,12 @@ def document_texts(document: Document) -> list[str]:
     on a line of its own behind its name. Raises invalid_field naming the document."""
     documents = document.get("documents")
     if not isinstance(documents, list) or not documents:
-        raise _invalid("documents", "must be a non-empty array")
+        raise invalid("documents", "must be a non-empty array")
     fields = document.get("rank_fields")
     if fields is not None and not (
         isinstance(fields, list) and fields and all(isinstance(name, str) for name in fields)
     ):
-        raise _invalid("rank_fields", "must be a non-empty array of strings")
+        raise invalid("rank_fields", "must be a non-empty array of strings")
     return [_text(item, index, fields) for index, item in enumerate(documents)]
 
 
@@ -71,10 +71,10 @@ def _text(item: Any, index: int, fields: list[str] | None) -> str:
         return item
     where = f"documents[{index}]"
     if not isinstance(item, dict):
-        raise _invalid(where, "must be a string or an object with a text")
+        raise invalid(where, "must be a string or an object with a text")
     if fields is None or fields == ["text"]:
         if not isinstance(item.get("text"), str):
-            raise _invalid(f"{where}.text", "must be a string")
+            raise invalid(f"{where}.text", "must be a string")
         text: str = item["text"]
         return text
     lines = []
@@ -83,15 +83,11 @@ def _text(item: Any, index: int, fields: list[str] | None) -> str:
         if value is None:
             continue
         if not isinstance(value, (str, int, float)):
-            raise _invalid(f"{where}.{name}", "must be a string or a number")
+            raise invalid(f"{where}.{name}", "must be a string or a number")
         lines.append(f"{name}: {value}")
     if not lines:
-        raise _invalid(where, "has none of the rank_fields")
+        raise invalid(where, "has none of the rank_fields")
     return "\n".join(lines)
-
-
-def _invalid(field: str, why: str) -> GatewayError:
-    return GatewayError("invalid_field", f"The field '{field}' {why}.", param=field)
 
 
 def render_rerank(answer: Document, document: Document) -> bytes:

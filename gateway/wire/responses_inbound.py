@@ -7,10 +7,10 @@ to be looked up before and kept after. Formats: https://platform.openai.com/docs
 from __future__ import annotations
 
 from gateway.errors import GatewayError
+from gateway.wire.checks import invalid, missing
 from gateway.wire.dialect import Document
 from gateway.wire.openai import read_json_object
-from gateway.wire.responses_checks import invalid, missing
-from gateway.wire.responses_json import to_json
+from gateway.wire.plain_json import to_json
 from gateway.wire.responses_request import to_chat
 from gateway.wire.responses_stream import ResponseEncoder, error_fields, response_bytes, whole_response
 from gateway.wire.usage import Usage

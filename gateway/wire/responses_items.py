@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.wire.checks import as_list, as_object, invalid, missing, required_text, unsupported
 from gateway.wire.dialect import Document
-from gateway.wire.responses_checks import as_list, as_object, invalid, missing, required_text, unsupported
 from gateway.wire.responses_parts import INPUT, OUTPUT, plain, read_parts
 from gateway.wire.responses_reasoning import Details, read_reasoning
 

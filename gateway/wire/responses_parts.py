@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from gateway.wire.checks import as_object, invalid, missing, optional_text, required_text, unsupported
 from gateway.wire.dialect import Document
-from gateway.wire.responses_checks import as_object, invalid, missing, optional_text, required_text, unsupported
 
 _DETAILS = {"auto": "auto", "low": "low", "high": "high", "original": "high"}  # chat has no `original`
 

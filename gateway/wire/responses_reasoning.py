@@ -13,9 +13,9 @@ from typing import Any
 
 import orjson
 
+from gateway.wire.checks import as_list, as_object, invalid, optional_text, required_text
 from gateway.wire.dialect import Document
-from gateway.wire.responses_checks import as_list, as_object, invalid, optional_text, required_text
-from gateway.wire.responses_json import to_json
+from gateway.wire.plain_json import to_json
 
 # Whose details these are: OpenRouter's name for OpenAI's Responses API.
 OPENAI_FORMAT = "openai-responses-v1"

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.wire.dialect import Document
-from gateway.wire.responses_checks import (
+from gateway.wire.checks import (
     as_list,
     as_object,
     invalid,
@@ -20,6 +19,7 @@ from gateway.wire.responses_checks import (
     required_text,
     unsupported,
 )
+from gateway.wire.dialect import Document
 from gateway.wire.responses_items import messages_of
 from gateway.wire.responses_tools import put_tools
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from gateway.errors import GatewayError
 from gateway.wire.dialect import Document
+from gateway.wire.plain_json import to_json
 from gateway.wire.responses_calls import Call, Calls
-from gateway.wire.responses_json import to_json
 from gateway.wire.responses_output import (
     INCOMPLETE,
     logprobs_of,

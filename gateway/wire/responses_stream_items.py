@@ -7,7 +7,7 @@ the same code, with a writer that writes nothing, so that both ways tell the sam
 from __future__ import annotations
 
 from gateway.wire.dialect import Document
-from gateway.wire.responses_json import to_json
+from gateway.wire.plain_json import to_json
 from gateway.wire.responses_output import annotation_of
 from gateway.wire.responses_reasoning import Details, pack
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.wire.dialect import Document
-from gateway.wire.responses_checks import (
+from gateway.wire.checks import (
     as_list,
     as_object,
     invalid,
@@ -17,6 +16,7 @@ from gateway.wire.responses_checks import (
     required_text,
     unsupported,
 )
+from gateway.wire.dialect import Document
 
 WEB_SEARCH = frozenset(
     {"web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11"},

@@ -92,3 +92,12 @@ def _bytes(value: object, level: int) -> int:
     if type(value) is list:
         return sum([1 + _bytes(inner, level + 1) for inner in value])
     return 0 if value is None else 4
+
+
+def characters(value: object) -> int:
+    """The length of all strings in `value`, however nested; keys do not count."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(characters, value.values()))
+    return sum(map(characters, value)) if isinstance(value, list) else 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.errors import GatewayError
+from gateway.wire.checks import invalid
 from gateway.wire.dialect import Ask, Document, Encoded
 from gateway.wire.gemini import Gemini, chat_method, names_in
 from gateway.wire.gemini_embeddings import (
@@ -19,7 +20,6 @@ from gateway.wire.gemini_embeddings import (
     texts_in,
 )
 from gateway.wire.gemini_model import generation, quoted
-from gateway.wire.gemini_parts import invalid
 from gateway.wire.gemini_request import Surface, chat_body, write
 from gateway.wire.lacking import settle_lacking
 from gateway.wire.usage import Usage

@@ -19,7 +19,7 @@ from gateway.wire.anthropic_inbound import INBOUND
 from gateway.wire.anthropic_inbound_thinking import without_foreign_marks
 from gateway.wire.dialect import Document
 from gateway.wire.endpoints import MESSAGES
-from gateway.wire.openai_inbound import write
+from gateway.wire.plain_json import to_json
 from gateway.wire.token_estimate import estimate_prompt_tokens
 
 PATHS = ("/v1/messages/count_tokens", "/anthropic/v1/messages/count_tokens")
@@ -61,7 +61,9 @@ class TokenCounts:
     async def _ask(self, call: Call, document: Document) -> bytes:
         kept = without_foreign_marks(document)
         call.targets = [target for target in call.targets if target.account.dialect is call.targets[0].account.dialect]
-        outgoing = Outgoing("POST", _UPSTREAM_PATH, WholeBody(lambda model: write({**kept, "model": model})), NoMeter())
+        outgoing = Outgoing(
+            "POST", _UPSTREAM_PATH, WholeBody(lambda model: to_json({**kept, "model": model})), NoMeter()
+        )
         return await self._relay.run(call, outgoing, _read)
 
 

@@ -12,6 +12,7 @@ import orjson
 from gateway.errors import GatewayError
 from gateway.store.postgres import Postgres
 from gateway.store.sql import load
+from gateway.wire.checks import invalid
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -175,9 +176,9 @@ class Responses:
         `order` is asc or desc. Raises invalid_field for other values, and for an `after` that is none of the items.
         """
         if not 1 <= limit <= MAX_PAGE:
-            raise _invalid("limit", f"must be 1 to {MAX_PAGE}")
+            raise invalid("limit", f"must be 1 to {MAX_PAGE}")
         if order not in ("asc", "desc"):
-            raise _invalid("order", "must be asc or desc")
+            raise invalid("order", "must be asc or desc")
         row = await self._row(response_id, owner)
         if row is None:
             return None
@@ -187,7 +188,7 @@ class Responses:
         if after is not None:
             places = [index for index, item in enumerate(items) if item.get("id") == after]
             if not places:
-                raise _invalid("after", "is none of the items")
+                raise invalid("after", "is none of the items")
             items = items[places[0] + 1 :]
         return ItemPage(items[:limit], has_more=len(items) > limit)
 
@@ -238,7 +239,3 @@ def _items(value: object) -> list[Document]:
 def _has_id(item: Document) -> bool:
     item_id = item.get("id")
     return isinstance(item_id, str) and _ID.match(item_id) is not None
-
-
-def _invalid(field: str, why: str) -> GatewayError:
-    return GatewayError("invalid_field", f"The field '{field}' {why}.", param=field)

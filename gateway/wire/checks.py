@@ -1,4 +1,4 @@
-"""What the readers of a Responses request share: refusals that name the field, and checked reads."""
+"""What the readers of requests share: refusals that name the field, and checked reads."""
 
 from __future__ import annotations
 
