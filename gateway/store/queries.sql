@@ -29,4 +29,30 @@ INSERT INTO schema_migrations (version, name, kind, checksum) VALUES ($1, $2, $3
 SELECT to_regclass('gateway_workers') IS NOT NULL
 
 -- name: living_workers
-SELECT id, version FROM gateway_workers WHERE last_seen > now() - interval '60 seconds' ORDER BY started_at
+SELECT id, version FROM gateway_workers AS worker
+WHERE last_seen > now() - interval '60 seconds' AND to_jsonb(worker) ->> 'settled_at' IS NULL
+ORDER BY started_at
+
+-- name: note_change
+INSERT INTO audit_log (actor, actor_role, client_ip, action, object_type, object_id, team_id, before, after)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+
+-- name: worker_beat
+INSERT INTO gateway_workers (id, version) VALUES ($1, $2)
+ON CONFLICT (id) DO UPDATE SET last_seen = now(), settled_at = NULL
+
+-- name: worker_holds
+UPDATE gateway_workers SET holds_since = now() WHERE id = $1
+
+-- name: worker_settled
+UPDATE gateway_workers SET settled_at = now() WHERE id = $1
+
+-- name: other_workers
+SELECT EXISTS (
+    SELECT FROM gateway_workers
+    WHERE id <> $1 AND settled_at IS NULL AND holds_since IS NOT NULL
+      AND last_seen > now() - make_interval(secs => $2)
+)
+
+-- name: forget_workers
+DELETE FROM gateway_workers WHERE settled_at < now() - interval '1 day'

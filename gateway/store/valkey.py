@@ -55,13 +55,32 @@ class Valkey:
         timeout_s: float = 1.0,
         on_unavailable: Callable[[], None] = lambda: None,
     ) -> Valkey:
-        """Reach the server once and return its client.
+        """Reach the server once and return its client; see `connect`. Raises GatewayError `store_unavailable` too."""
+        valkey = cls.connect(
+            address, max_connections=max_connections, timeout_s=timeout_s, on_unavailable=on_unavailable
+        )
+        try:
+            await valkey.ping()
+        except BaseException:
+            await valkey.close()
+            raise
+        return valkey
+
+    @classmethod
+    def connect(
+        cls,
+        address: str,
+        *,
+        max_connections: int = 32,
+        timeout_s: float = 1.0,
+        on_unavailable: Callable[[], None] = lambda: None,
+    ) -> Valkey:
+        """The client of a server that is reached when it is first asked something.
 
         `address`: `redis://`, `rediss://` (TLS), `unix://`, a socket's absolute path, or
         `redis+sentinel://[user:password@]host[:26379][,host2…]/service[/database]`, `rediss+sentinel://`
         alike. `timeout_s` limits each command; none is ever repeated by itself, since a counter would
-        count twice. Raises GatewayError `store_unavailable` when the server does not answer, ValueError
-        for an address that makes no sense.
+        count twice. Raises ValueError for an address that makes no sense.
         """
         options: dict[str, Any] = {
             "socket_timeout": timeout_s,
@@ -79,13 +98,7 @@ class Valkey:
             raise ValueError(
                 "a Valkey address begins with redis://, rediss://, unix://, redis+sentinel:// or rediss+sentinel://"
             )
-        valkey = cls(client, on_unavailable, sentinel)
-        try:
-            await valkey.ping()
-        except BaseException:
-            await valkey.close()
-            raise
-        return valkey
+        return cls(client, on_unavailable, sentinel)
 
     async def ping(self) -> None:
         """Return when the server has answered; raises GatewayError `store_unavailable` when it does not."""

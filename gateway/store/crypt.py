@@ -1,4 +1,4 @@
-"""Secrets at rest: AES-256-GCM under a sub-key of the gateway's secret.
+"""What is kept secret in the database: AES-256-GCM under sub-keys of the gateway's secret, one for each use.
 
 What is sealed for one row cannot be opened as another's: the table and the row's id are associated data. Sealed
 under the secret before the one in force, it still opens, and is to be sealed anew.
@@ -10,8 +10,6 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-# The use for which the keys are derived (`Secret.subkey`).
-SUBKEY = "admin-secrets/v1"
 _FORM = b"\x01"
 _NONCE_BYTES = 12  # NIST SP 800-38D, 5.2.1.1; random ones are good for 2^32 writes under one key
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.services.catalogue.crypt import CannotOpen, Cipher
+from gateway.store.crypt import CannotOpen, Cipher
 
 NOW, BEFORE, OTHER = b"n" * 32, b"b" * 32, b"o" * 32
 
