@@ -6,6 +6,7 @@ dated one that is generally available. What it lists are the models that can be 
 are the management API's to tell.
 """
 
+from gateway.providers.billing import GPT_IMAGES_MOST, Billing
 from gateway.providers.provider import Provider, Signed
 
 _DEPLOYMENT = "/openai/deployments/{model}"
@@ -23,4 +24,12 @@ PROVIDER = Provider(
         "embeddings": f"{_DEPLOYMENT}/embeddings{_VERSION}",
     },
     models_path=f"/openai/models{_VERSION}",
+    # A deployment's name does not tell its model.
+    billing=Billing(
+        tokens_per_image=GPT_IMAGES_MOST,
+        image_urls=True,
+        bills_after_cancel="no",
+        unseen_thought_models=("",),
+        completion_cap_models=("",),
+    ),
 )

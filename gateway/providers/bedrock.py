@@ -1,10 +1,11 @@
 """AWS Bedrock (https://docs.aws.amazon.com/bedrock/latest/APIReference, read 2026-11).
 
 Requests are signed with AWS keys, or carry a Bedrock API key (AWS_BEARER_TOKEN_BEDROCK). Models are listed by
-another host than the one that runs them, hence the whole URL.
+another host than the one that runs them, hence the whole URL. botocore signs, and reads the frames of streams.
 """
 
-from gateway.providers.provider import Provider, Signed
+from gateway.providers.billing import CLAUDE_IMAGES, Billing
+from gateway.providers.provider import Extra, Provider, Signed
 
 PROVIDER = Provider(
     name="bedrock",
@@ -13,4 +14,7 @@ PROVIDER = Provider(
     dialect="bedrock",
     options={"region": "us-east-1"},
     models_path="https://bedrock.{region}.amazonaws.com/foundation-models",
+    extra=Extra("bedrock", "botocore"),
+    # Nova puts some 900 tokens before the tools in recorded calls.
+    billing=Billing(image_tokens=CLAUDE_IMAGES, tools_overhead_tokens=1536, bills_after_cancel="yes"),
 )

@@ -4,6 +4,7 @@ https://inference-docs.cerebras.ai/resources/openai and https://inference-docs.c
 (read 2026-11).
 """
 
+from gateway.providers.billing import Billing
 from gateway.providers.provider import Bearer, Provider
 
 PROVIDER = Provider(
@@ -30,4 +31,5 @@ PROVIDER = Provider(
             "web_search_options",
         }
     ),
+    billing=Billing(completion_cap_models=("",)),
 )

@@ -4,6 +4,7 @@ JSON comes without a schema: `response_format` knows text and json_object.
 https://api-docs.deepseek.com/api/create-chat-completion (read 2026-11).
 """
 
+from gateway.providers.billing import Billing
 from gateway.providers.provider import Bearer, Provider
 
 PROVIDER = Provider(
@@ -30,4 +31,5 @@ PROVIDER = Provider(
         }
     ),
     renamed={"max_completion_tokens": "max_tokens"},
+    billing=Billing(bills_after_cancel="no"),
 )

@@ -1,5 +1,6 @@
 """Google Gemini, by an AI Studio key."""
 
+from gateway.providers.billing import GEMINI_IMAGES, Billing
 from gateway.providers.provider import HeaderKey, Provider
 
 PROVIDER = Provider(
@@ -8,4 +9,5 @@ PROVIDER = Provider(
     auth=HeaderKey("x-goog-api-key", "GEMINI_API_KEY"),
     dialect="gemini",
     models_path="/models?pageSize=1000",
+    billing=Billing(image_tokens=GEMINI_IMAGES, bills_after_cancel="yes"),
 )

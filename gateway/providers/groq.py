@@ -5,6 +5,7 @@ Its Responses API keeps nothing between calls, so ours does.
 https://console.groq.com/docs/openai and https://console.groq.com/docs/api-reference#chat-create (read 2026-11).
 """
 
+from gateway.providers.billing import Billing
 from gateway.providers.provider import Bearer, Provider
 
 PROVIDER = Provider(
@@ -29,4 +30,6 @@ PROVIDER = Provider(
             "web_search_options",
         }
     ),
+    # The `compound` systems search and run code, whatever is asked.
+    billing=Billing(unbounded_models=("compound",), bills_after_cancel="yes"),
 )

@@ -4,6 +4,7 @@ A `base_url` is given without `/v1`: the paths of the router's embeddings are be
 https://huggingface.co/docs/inference-providers (read 2026-11)
 """
 
+from gateway.providers.billing import Billing
 from gateway.providers.provider import Bearer, Provider
 
 PROVIDER = Provider(
@@ -13,4 +14,5 @@ PROVIDER = Provider(
     dialect="huggingface",
     options={"embeddings": "feature-extraction"},
     models_path="/v1/models",
+    billing=Billing(bills_after_cancel="yes"),
 )

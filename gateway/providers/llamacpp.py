@@ -4,6 +4,7 @@
 (https://github.com/ggml-org/llama.cpp/tree/master/tools/server, read 2026-11).
 """
 
+from gateway.providers.billing import Billing
 from gateway.providers.provider import NoAuth, Provider
 
 PROVIDER = Provider(
@@ -27,4 +28,5 @@ PROVIDER = Provider(
     ),
     renamed={"max_completion_tokens": "max_tokens"},
     probe_path="/props",
+    billing=Billing(bills_after_cancel="no"),
 )

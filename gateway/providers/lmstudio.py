@@ -1,6 +1,7 @@
 """LM Studio on its usual port (https://lmstudio.ai/docs/developer/openai-compat/chat-completions and
 https://lmstudio.ai/docs/developer/openai-compat, read 2026-11)."""
 
+from gateway.providers.billing import Billing
 from gateway.providers.provider import NoAuth, Provider
 
 PROVIDER = Provider(
@@ -29,4 +30,5 @@ PROVIDER = Provider(
     renamed={"max_completion_tokens": "max_tokens"},
     probe_path="/v1/models",
     responses=True,
+    billing=Billing(bills_after_cancel="no"),
 )

@@ -4,6 +4,7 @@ A local server asks for no key. Ollama's cloud does: `base_url: https://ollama.c
 env:OLLAMA_API_KEY`.
 """
 
+from gateway.providers.billing import Billing
 from gateway.providers.provider import NoAuth, Provider
 
 PROVIDER = Provider(
@@ -14,4 +15,5 @@ PROVIDER = Provider(
     probe_path="/api/version",
     models_path="/api/tags",
     paths={"completions": "/v1/completions"},
+    billing=Billing(bills_after_cancel="no"),
 )

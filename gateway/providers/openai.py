@@ -3,6 +3,7 @@
 https://platform.openai.com/docs/api-reference (read 2026-11).
 """
 
+from gateway.providers.billing import GPT_IMAGES, GPT_IMAGES_MOST, Billing
 from gateway.providers.provider import Bearer, Provider
 
 PROVIDER = Provider(
@@ -11,4 +12,14 @@ PROVIDER = Provider(
     base_url="https://api.openai.com/v1",
     auth=Bearer(env="OPENAI_API_KEY"),
     responses=True,
+    # A stream that is cut is billed up to there. Some of its models search, whatever is asked.
+    billing=Billing(
+        image_tokens=GPT_IMAGES,
+        tokens_per_image=GPT_IMAGES_MOST,
+        image_urls=True,
+        unbounded_models=("search", "deep-research", "computer-use"),
+        bills_after_cancel="no",
+        unseen_thought_models=("o1", "o3", "o4", "gpt-5", "gpt-6"),
+        completion_cap_models=("o1", "o3", "o4", "gpt-5", "gpt-6"),
+    ),
 )

@@ -5,6 +5,7 @@ is kept for servers that still speak it. https://docs.perplexity.ai/docs/agent-a
 https://docs.perplexity.ai/docs/sonar/openai-compatibility (read 2026-11).
 """
 
+from gateway.providers.billing import Billing
 from gateway.providers.provider import Bearer, Provider
 
 PROVIDER = Provider(
@@ -34,4 +35,6 @@ PROVIDER = Provider(
     ),
     renamed={"max_completion_tokens": "max_tokens"},
     responses=True,
+    # Every model searches, and each search is billed: https://docs.perplexity.ai/docs/getting-started/pricing.
+    billing=Billing(unbounded_models=("",), bills_after_cancel="yes"),
 )

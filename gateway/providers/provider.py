@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gateway.providers.billing import UNKNOWN_BILLS, Billing
+
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
@@ -60,6 +62,23 @@ class Signed:
 
 
 @dataclass(frozen=True, slots=True)
+class Extra:
+    """What a provider needs beside the base installation: `module`, which the gateway's extra called `name` brings.
+
+    `unless_keyed`: not where a plain API key is given.
+    """
+
+    name: str
+    module: str
+    unless_keyed: bool = False
+
+    @property
+    def command(self) -> str:
+        """What installs it."""
+        return f"pip install 'kubechat-gateway[{self.name}]'"
+
+
+@dataclass(frozen=True, slots=True)
 class Provider:
     """One provider type.
 
@@ -72,7 +91,9 @@ class Provider:
     `{model}` in braces, as may `base_url`. `responses` says whether it has OpenAI's Responses API,
     `keeps_foreign` whether messages may hold what other providers' answers bring along (`reasoning_content`,
     `reasoning_details`, `cache_control`). `library` names the Python package that makes its calls, in place of the
-    gateway's own connections; such a provider has no address of its own.
+    gateway's own connections; such a provider has no address of its own. `extra` is what has to be installed for it.
+    `call_id_characters` is how many letters and digits the ids of tool calls must have, 0 for any. `billing` is what it
+    may bill for at most.
     """
 
     name: str
@@ -91,3 +112,6 @@ class Provider:
     responses: bool = False
     keeps_foreign: bool = True
     library: str = ""
+    extra: Extra | None = None
+    call_id_characters: int = 0
+    billing: Billing = UNKNOWN_BILLS

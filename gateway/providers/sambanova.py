@@ -3,6 +3,7 @@
 https://docs.sambanova.ai/docs/en/features/openai-compatibility (read 2026-11).
 """
 
+from gateway.providers.billing import Billing
 from gateway.providers.provider import Bearer, Provider
 
 PROVIDER = Provider(
@@ -32,4 +33,5 @@ PROVIDER = Provider(
         }
     ),
     renamed={"max_completion_tokens": "max_tokens"},
+    billing=Billing(bills_after_cancel="yes"),
 )

@@ -4,6 +4,7 @@ https://docs.together.ai/docs/inference/openai-compatibility and https://docs.to
 (read 2026-11).
 """
 
+from gateway.providers.billing import Billing
 from gateway.providers.provider import Bearer, Provider
 
 PROVIDER = Provider(
@@ -27,4 +28,5 @@ PROVIDER = Provider(
         }
     ),
     renamed={"max_completion_tokens": "max_tokens"},
+    billing=Billing(bills_after_cancel="no"),
 )

@@ -4,7 +4,8 @@ The region `global` has no prefix in the host's name
 (https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations, read 2026-11).
 """
 
-from gateway.providers.provider import Provider, Signed
+from gateway.providers.billing import GEMINI_IMAGES, Billing
+from gateway.providers.provider import Extra, Provider, Signed
 
 PROVIDER = Provider(
     name="vertex",
@@ -13,4 +14,6 @@ PROVIDER = Provider(
     dialect="vertex",
     options={"project": "", "region": "us-central1"},
     models_path="/v1beta1/publishers/google/models",
+    extra=Extra("google", "google.auth", unless_keyed=True),
+    billing=Billing(image_tokens=GEMINI_IMAGES, bills_after_cancel="yes"),
 )

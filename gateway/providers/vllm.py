@@ -4,6 +4,7 @@ Its Responses API keeps nothing between calls unless told to, so ours does
 (https://docs.vllm.ai/en/stable/serving/openai_compatible_server/, read 2026-11).
 """
 
+from gateway.providers.billing import Billing
 from gateway.providers.provider import NoAuth, Provider
 
 PROVIDER = Provider(
@@ -25,4 +26,5 @@ PROVIDER = Provider(
         }
     ),
     probe_path="/version",
+    billing=Billing(bills_after_cancel="no"),
 )

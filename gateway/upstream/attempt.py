@@ -12,7 +12,7 @@ from typing import Protocol
 
 from gateway.errors import GatewayError
 from gateway.upstream.connection import Connection
-from gateway.upstream.job import Headers, Job, Outcome, Sink
+from gateway.upstream.job import Flow, Headers, Outcome, Sink
 from gateway.upstream.passage import Tap
 
 _AFTER_DONE_S = 1.0
@@ -58,6 +58,19 @@ class WholeAnswer:
             self.waiter.set_result(None)
 
     @property
+    def is_over(self) -> bool:
+        """Has all come that will?"""
+        return self.ended
+
+    def go_unheard(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+        """The client has gone, and the answer is taken to its end all the same: a `waiter` in place of the one that was
+        cancelled."""
+        self.waiter = loop.create_future()
+        if self.is_over:
+            self._wake()
+        return self.waiter
+
+    @property
     def body(self) -> bytes:
         """What came of the body."""
         return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
@@ -70,6 +83,22 @@ class WholeAnswer:
         return b""
 
 
+class Nobody:
+    """The sink of a stream whose client has gone."""
+
+    def start(self, status: int, headers: Headers) -> None:
+        """Nobody hears it."""
+
+    def write(self, data: bytes) -> None:
+        """Nor this."""
+
+    def end(self) -> None:
+        """Nor that it is over."""
+
+    def attach(self, flow: Flow | None) -> None:
+        """Nobody has to be waited for."""
+
+
 class StreamOwner(Protocol):
     """Who is told of a stream's first event and of its end."""
 
@@ -78,6 +107,17 @@ class StreamOwner(Protocol):
 
     def stream_ended(self, answer: StreamAnswer, error: GatewayError | None) -> None:
         """A stream that had begun is over. Called once, before its last bytes leave."""
+
+
+class Streamed(Protocol):
+    """What a stream has to do with the job that it answers; a Job is one."""
+
+    request_id: str
+    broken: GatewayError | None
+    chunk_watcher: Callable[[bytes], None] | None
+
+    def begin_stream(self, outcome: Outcome) -> Headers:
+        """The client's first token is about to leave: the head of its answer."""
 
 
 class StreamAnswer(WholeAnswer):
@@ -104,7 +144,7 @@ class StreamAnswer(WholeAnswer):
         self,
         loop: asyncio.AbstractEventLoop,
         *,
-        job: Job,
+        job: Streamed,
         sink: Sink,
         outcome: Outcome,
         tap: Tap,
@@ -229,8 +269,22 @@ class StreamAnswer(WholeAnswer):
         if not self.ended:
             loop.call_later(_AFTER_DONE_S, self._abandon)
 
+    @property
+    def is_over(self) -> bool:
+        """Has the stream come to its end, good or bad, or the answer that is none?"""
+        return self.finished or self.ended
+
+    def go_unheard(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+        """The client has gone: nothing more is written or looked at, nobody slows the upstream, and the usage comes."""
+        self.sink.attach(None)
+        self.sink = Nobody()
+        self._look = None
+        if not self.ended:
+            self.connection.resume_reading()
+        return super().go_unheard(loop)
+
     def give_up(self) -> None:
-        """The client has gone: nothing more is written, and the upstream is told at once."""
+        """Nobody waits for it: nothing more is written, and the upstream is told at once."""
         self.finished = True
         self.sink.attach(None)
         self._abandon()

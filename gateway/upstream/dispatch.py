@@ -10,13 +10,14 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from gateway.errors import GatewayError
-from gateway.upstream.attempt import StreamAnswer, WholeAnswer
+from gateway.upstream.attempt import StreamAnswer, Streamed, WholeAnswer
 from gateway.upstream.authentication import authentication, judge_key
 from gateway.upstream.connection import Connection
-from gateway.upstream.copies import copies_of, run_copies
-from gateway.upstream.job import Admission, Job, Outcome, Reply, Sink, forwarded
+from gateway.upstream.copies import copies_of, run_copies, stream_copies
+from gateway.upstream.job import CLIENT_GONE, Admission, Job, Outcome, Reply, Sink, forwarded
 from gateway.upstream.passage import Passage
 from gateway.upstream.pursuit import Pursuit, Rules, Watcher
 from gateway.upstream.retries import RetryBudget, RetryOptions, retry_after_s
@@ -50,15 +51,18 @@ class Dispatch:
         self.passage = passage
         self.admission = admission
 
-    async def run(self, job: Job, sink: Sink, copy: int = 0) -> Reply | None:
+    async def run(self, job: Job, sink: Sink, copy: int = 0, streamed: Streamed | None = None) -> Reply | None:
         """The whole answer, or None where it was streamed into `sink`. Raises GatewayError if nobody answered.
 
-        `copy`: which of several requests for one this is.
+        `copy`: which of several requests for one this is; `streamed`: what its stream is told of in place of `job`.
         """
         if "n" in job.document and (copies := copies_of(job)) > 1:
-            return await run_copies(copies, job, lambda twin, number: self.run(twin, sink, number))
+            if not job.stream:
+                return await run_copies(copies, job, lambda twin, number: self.run(twin, sink, number))
+            await stream_copies(copies, job, sink, lambda twin, strand: self.run(twin, strand, strand.number, strand))
+            return None
         self.rules.budget.count_call()
-        chase = _Chase(self, job, sink, copy)
+        chase = _Chase(self, job, sink, copy, streamed or job)
         reply: Reply | None
         try:
             try:
@@ -85,27 +89,29 @@ def _fallbacks_for(job: Job, error: GatewayError) -> Sequence[Target]:
 class _Chase(Pursuit):
     """The pursuit of one job whose body is in memory."""
 
-    __slots__ = ("_passage", "_sink")
+    __slots__ = ("_passage", "_sink", "_streamed")
 
-    def __init__(self, dispatch: Dispatch, job: Job, sink: Sink, copy: int) -> None:
+    def __init__(self, dispatch: Dispatch, job: Job, sink: Sink, copy: int, streamed: Streamed) -> None:
         super().__init__(dispatch.rules, dispatch.admission, job, copy=copy)
         self._passage = dispatch.passage
         self._sink = sink
+        self._streamed = streamed
 
     async def attempt(self, target: Target) -> Reply | None:
         """One try: the whole answer, or None where it was streamed."""
         job = self.job
         if not self.deadline:
             self.deadline = self.loop.time() + target.limits.total_s
+        reservation = await self.reserve(target)
         try:
             passage = self._passage(job, target)
             if passage is not STRAIGHT:
                 await passage.prepare(job)
             body = passage.encode(job, target)
             lines = await self._authenticate(target, passage, body) if target.account.authenticates else b""
-            permit = await self.admission.admit(job, target, self.number + 1)
+            permit = await self.admission.admit(job, target, self.number + 1, reservation)
         except BaseException:
-            target.breaker.forget(self.ticket)
+            self.forgo(target, reservation)
             raise
         outcome = self.begin(target, permit, len(body))
         outcome.dropped = passage.dropped
@@ -119,9 +125,8 @@ class _Chase(Pursuit):
             connection.send(head, body, answer, target.limits, self.deadline)
             try:
                 await answer.waiter
-            except BaseException:
-                self._stop(passage, outcome, answer, connection)
-                raise
+            except BaseException as error:
+                await self._part(error, passage, outcome, answer, connection)
             reply = self._reply(passage, outcome, answer)
         except GatewayError as error:
             self.failed(outcome, error)
@@ -131,6 +136,25 @@ class _Chase(Pursuit):
             raise
         self.settle_pending(final=True)
         return reply
+
+    async def _part(
+        self, gone: BaseException, passage: Passage, outcome: Outcome, answer: WholeAnswer, connection: Connection
+    ) -> NoReturn:
+        """Nobody waits for the answer any more: give it up, or take it to its end where the client has gone and the
+        provider is to be heard out, so that the account is exact. Raises `gone` then; what fails is not tried again."""
+        try:
+            if not outcome.target.account.finishes or gone.args != (CLIENT_GONE,):
+                raise gone
+            await answer.go_unheard(self.loop)
+        except BaseException:
+            self._stop(passage, outcome, answer, connection)
+            raise
+        try:
+            self._reply(passage, outcome, answer)
+        except GatewayError as error:
+            self.failed(outcome, error)
+        self.settle_pending(final=True)
+        raise gone
 
     async def _authenticate(self, target: Target, passage: Passage, body: bytes) -> bytes:
         """The header lines that authenticate this attempt alone."""
@@ -143,7 +167,7 @@ class _Chase(Pursuit):
             return WholeAnswer(self.loop)
         return StreamAnswer(
             self.loop,
-            job=self.job,
+            job=self._streamed,
             sink=self._sink,
             outcome=outcome,
             tap=passage.tap(self.job, outcome.target),
@@ -153,16 +177,17 @@ class _Chase(Pursuit):
         )
 
     def _stop(self, passage: Passage, outcome: Outcome, answer: WholeAnswer, connection: Connection) -> None:
-        """Nobody waits for the answer any more: the upstream is told, and what has come is noted."""
+        """The upstream is told that nobody waits for it, and what has come is noted."""
         if isinstance(answer, StreamAnswer):
             answer.give_up()
             outcome.usage = answer.tap.usage
             outcome.streamed_tokens = answer.tap.estimate_completion_tokens()
+            outcome.most_streamed_tokens = answer.tap.most_completion_tokens()
         elif not answer.ended:
             connection.abort()
         elif answer.error is None and 200 <= answer.status < 300:
             with contextlib.suppress(GatewayError):  # it was answered, and will be billed
-                passage.read(self.job, outcome, answer.body)
+                passage.read(self.job, outcome, answer.body, answer.headers)
 
     def _reply(self, passage: Passage, outcome: Outcome, answer: WholeAnswer) -> Reply | None:
         """The client's answer, None for a stream that was written. Raises what went wrong with the target's."""
@@ -178,7 +203,7 @@ class _Chase(Pursuit):
         target = outcome.target
         if not 200 <= answer.status < 300:
             raise passage.read_error(target, answer.status, answer.body, retry_after_s(answer.headers))
-        data = passage.read(self.job, outcome, answer.body)
+        data = passage.read(self.job, outcome, answer.body, answer.headers)
         if isinstance(answer, StreamAnswer):
             message = f"The provider '{target.provider}' answered a stream with no stream."
             raise GatewayError("upstream_bad_answer", message)
@@ -204,7 +229,7 @@ class _Chase(Pursuit):
         """Its account is closed before its last bytes leave."""
         outcome = answer.outcome
         outcome.usage = answer.tap.usage
-        if outcome.usage is None:
+        if outcome.usage is None or error is not None:
             outcome.streamed_tokens = answer.tap.estimate_completion_tokens()
         if error is None:
             outcome.duration_s = time.perf_counter() - outcome.started_at

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from gateway.errors import GatewayError
 from gateway.wire.dialect import Document
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from gateway.upstream.target import Target
 
 Headers = list[tuple[bytes, bytes]]
+
+# The message of the cancellation that tells a request's task that its client has gone. With any other, what the task
+# has begun ends now.
+CLIENT_GONE: Final = "client gone"
 
 
 class Flow(Protocol):
@@ -57,7 +61,8 @@ class Reply:
 class Outcome:
     """How one attempt ended. Times are seconds; `started_at` is on time.perf_counter, `first_byte_s` counts from
     it and is -1 if no byte came. `usage` is what the answer reported; where it is None, `request_bytes` and
-    `streamed_tokens` are what an estimate can use. `final` marks the attempt whose outcome the client got.
+    `streamed_tokens` are what an estimate can use; of a stream that was cut no more than `most_streamed_tokens` have
+    come. `final` marks the attempt whose outcome the client got.
     `dropped` names the request fields that the provider lacks and that were not sent.
     """
 
@@ -73,6 +78,7 @@ class Outcome:
     final: bool = True
     usage: Usage | None = None
     streamed_tokens: int = 0
+    most_streamed_tokens: int = 0
     dropped: Sequence[str] = ()
     duration_s: float = 0.0
     first_byte_s: float = -1.0
@@ -114,6 +120,8 @@ class Job(Protocol):
 
 # What an admission hands out for one attempt; only it knows what is inside.
 Permit = Any
+# What it has set aside for an attempt that is still to be encoded, None for nothing.
+Reservation = Any
 
 
 class Admission(Protocol):
@@ -122,8 +130,15 @@ class Admission(Protocol):
     `job` is the caller's own Job, with more on it than dispatch reads.
     """
 
-    async def admit(self, job: Any, target: Target, attempt: int) -> Permit:
-        """Allow this attempt, or raise the GatewayError that says why not.
+    async def reserve(self, job: Any, target: Target) -> Reservation:
+        """Set aside what an attempt at `target` may take, before its request is encoded: the job's output cap may
+        shrink for it. Raises the GatewayError that says why not. Each one is given to `admit` or to `forgo`."""
+
+    def forgo(self, reservation: Reservation) -> None:
+        """The attempt is not made after all."""
+
+    async def admit(self, job: Any, target: Target, attempt: int, reservation: Reservation) -> Permit:
+        """Allow this attempt, or raise the GatewayError that says why not; then what was set aside is to be forgone.
 
         A second attempt is asked for while the permit of the one before is still open (it is closed as soon as
         this one is granted): only then is it known whether that one was the last, and final.

@@ -136,6 +136,12 @@ class KeyRing:
         key.benched_for = ""
         key._out_until = key._spared_until = 0.0
 
+    def benched(self, now: float) -> int:
+        """How many keys are benched."""
+        if now >= self._hindered_until:
+            return 0
+        return sum(1 for key in self.keys if key.benched_for and now < key._out_until)
+
     def state(self, now: float) -> list[KeyState]:
         """How each key is, for `GET /admin/providers`."""
         return [_state(key, now) for key in self.keys]

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import orjson
 
 from gateway.errors import GatewayError
-from gateway.upstream.job import Job, Outcome
+from gateway.upstream.job import Headers, Job, Outcome
 from gateway.upstream.target import Target
 from gateway.wire.anthropic_inbound_thinking import without_foreign_marks
 from gateway.wire.anthropic_tap import MessagesTap, read_messages_answer
+from gateway.wire.duplicates import is_ambiguous
 from gateway.wire.splice import replace_only_model
 from gateway.wire.token_estimate import BYTES_PER_TOKEN
 
@@ -33,7 +34,7 @@ class MessagesPassage:
         """The client's own bytes, but for the model's name and what another provider left in the conversation."""
         document = job.document
         kept = without_foreign_marks(document)
-        if kept is document:
+        if kept is document and not is_ambiguous(job.body, document):
             if document["model"] == target.model:
                 return job.body
             spliced = replace_only_model(job.body, target.model)
@@ -54,7 +55,7 @@ class MessagesPassage:
         own = tuple((name, value) for name in _PASSED if (value := headers.get(name)))
         return target.head_for(self.path(job, target), own, lines, length)
 
-    def read(self, job: Job, outcome: Outcome, answer: bytes) -> bytes:
+    def read(self, job: Job, outcome: Outcome, answer: bytes, headers: Headers) -> bytes:
         """The upstream's bytes, with the model's name as the client knows it."""
         data, outcome.usage = read_messages_answer(answer, _alias(job, outcome.target))
         if outcome.usage is None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from gateway.errors import GatewayError
-from gateway.upstream.job import Job, Outcome
+from gateway.upstream.job import Headers, Job, Outcome
 from gateway.upstream.target import Target
 from gateway.wire.usage import Usage
 
@@ -50,6 +50,9 @@ class Tap(Protocol):
     def estimate_completion_tokens(self) -> int:
         """Tokens seen so far, for a stream that reports no usage."""
 
+    def most_completion_tokens(self) -> int:
+        """Tokens seen so far at most, as many as there are bytes of text; for a stream that was cut."""
+
 
 class Passage(Protocol):
     """One for all attempts of its kind, or one for each: only dispatch's attempt holds it."""
@@ -70,8 +73,11 @@ class Passage(Protocol):
     def head(self, job: Job, target: Target, lines: bytes, length: int) -> bytes:
         """The request's head for a body of `length` bytes; `lines` are header lines of this attempt."""
 
-    def read(self, job: Job, outcome: Outcome, answer: bytes) -> bytes:
-        """The client's body of a whole answer. Notes its usage, or what an estimate needs. Raises GatewayError."""
+    def read(self, job: Job, outcome: Outcome, answer: bytes, headers: Headers) -> bytes:
+        """The client's body of a whole answer, which came with `headers`. Notes its usage, or what an estimate needs.
+
+        Raises GatewayError.
+        """
 
     def tap(self, job: Job, target: Target) -> Tap:
         """For the answer to a streamed request."""

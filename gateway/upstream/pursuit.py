@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from gateway.errors import Again, GatewayError, Sent
 from gateway.upstream.authentication import judge_key
 from gateway.upstream.health import Ticket, judge
-from gateway.upstream.job import Admission, Job, Outcome, Permit
+from gateway.upstream.job import Admission, Job, Outcome, Permit, Reservation
 from gateway.upstream.key_ring import ProviderKey
 from gateway.upstream.retries import RetryBudget, RetryOptions, backoff_s
 from gateway.upstream.target import Target
@@ -161,6 +161,20 @@ class Pursuit:
         return pause_s
 
     # --- the account of an attempt ----------------------------------------------------------------
+
+    async def reserve(self, target: Target) -> Reservation:
+        """Have set aside what an attempt may take. Raises the GatewayError of a limit or budget that refuses it."""
+        try:
+            return await self.admission.reserve(self.job, target)
+        except BaseException:
+            target.breaker.forget(self.ticket)
+            raise
+
+    def forgo(self, target: Target, reservation: Reservation) -> None:
+        """An attempt that was about to begin is not made."""
+        target.breaker.forget(self.ticket)
+        if reservation is not None:
+            self.admission.forgo(reservation)
 
     def begin(self, target: Target, permit: Permit, request_bytes: int) -> Outcome:
         """An attempt that was admitted begins. Its permit is pending from here on: closed at success, else when it

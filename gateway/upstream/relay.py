@@ -83,10 +83,11 @@ class _Errand(Pursuit):
         job, outgoing = self.job, self._outgoing
         if not self.deadline:
             self.deadline = self.loop.time() + (outgoing.patience_s or target.limits.total_s)
+        reservation = await self.reserve(target)
         try:
-            permit = await outgoing.admission.admit(job, target, self.number + 1)
+            permit = await self.admission.admit(job, target, self.number + 1, reservation)
         except BaseException:
-            target.breaker.forget(self.ticket)
+            self.forgo(target, reservation)
             raise
         outcome = self.begin(target, permit, len(job.body))
         answer = PulledAnswer()
@@ -111,7 +112,7 @@ class _Errand(Pursuit):
         try:
             await answer.head()
             exchange.outcome.first_byte_s = answer.first_byte_at - exchange.outcome.started_at
-            if not 200 <= answer.status < 300:
+            if not 200 <= answer.status < 300 and answer.status not in self._outgoing.taken:
                 # What is left of an upload is of no use to anybody.
                 await stop_upload(upload)
                 body = await answer.read_all(_MAX_ERROR_BYTES)

@@ -61,7 +61,8 @@ class Outgoing:
 
     `creates` marks a request that makes a lasting object: it is not sent again where the first may have been
     carried out. `patience_s`, where given, takes the place of the target's limit for the whole call: a transfer
-    of many bytes is limited by its silence, not by its length.
+    of many bytes is limited by its silence, not by its length. `taken` are statuses outside 2xx that the consumer reads
+    as answers.
     """
 
     method: str
@@ -70,10 +71,11 @@ class Outgoing:
     admission: Admission
     creates: bool = False
     patience_s: float | None = None
+    taken: frozenset[int] = frozenset()
 
 
 class Exchange:
-    """An answer with a good status, for its consumer to read, write on, and `settle`."""
+    """An answer with a good status, or one that its consumer takes, for it to read, write on, and `settle`."""
 
     def __init__(self, pursuit: Pursuit, outcome: Outcome, answer: PulledAnswer) -> None:
         self.target = outcome.target

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.errors import GatewayError
-from gateway.upstream.job import Job, Outcome
+from gateway.upstream.job import Headers, Job, Outcome
 from gateway.upstream.target import Target
 from gateway.wire.openai import encode_request, wants_usage
 from gateway.wire.openai_answer import StreamTap, estimate_answer_tokens, read_answer, read_error
@@ -33,7 +33,7 @@ class Straight:
         """The target's own, made ahead of the request."""
         return target.head(job.endpoint, lines, length)
 
-    def read(self, job: Job, outcome: Outcome, answer: bytes) -> bytes:
+    def read(self, job: Job, outcome: Outcome, answer: bytes, headers: Headers) -> bytes:
         """The upstream's bytes, with the model's name as the client knows it."""
         rename_to = job.asked_model if job.asked_model != outcome.target.model else None
         data, outcome.usage = read_answer(answer, rename_to)

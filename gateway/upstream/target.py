@@ -72,7 +72,8 @@ class Manner:
 class Account:
     """One provider as configured: where it is and what it wants to see in a request's head.
 
-    `headers` carry its credentials, so an account is never shown or logged; `base_path` goes before every path.
+    `headers` carry its credentials, so an account is never shown or logged; `base_path` goes before every path. If it
+    `finishes`, an answer is taken to its end also when the client has gone, so that the usage comes.
     """
 
     __slots__ = (
@@ -82,6 +83,7 @@ class Account:
         "base_url",
         "credentials",
         "dialect",
+        "finishes",
         "host",
         "keeps_foreign",
         "keys",
@@ -111,16 +113,16 @@ class Account:
         limits: Limits,
         manner: Manner,
         local: bool,
+        finishes: bool = False,
     ) -> None:
-        self.name = name
-        self.name_header = printable(name)
+        self.name, self.name_header = name, printable(name)
         self.type = type
-        self.base_url = base_url
-        self.base_path = base_path
+        self.base_url, self.base_path = base_url, base_path
         self.host = host
         self.line = line
         self.limits = limits
         self.local = local
+        self.finishes = finishes
         self.variations = manner.variations
         self.dialect = manner.dialect
         self.openai_dialect = OpenAIDialect(variations=manner.variations, who=f"the provider '{name}'")

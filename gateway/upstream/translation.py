@@ -8,7 +8,7 @@ from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 
 from gateway.errors import GatewayError
-from gateway.upstream.job import Job, Outcome
+from gateway.upstream.job import Headers, Job, Outcome
 from gateway.upstream.target import Target
 from gateway.wire.dialect import Ask, Dialect, Document, Encoded, StreamDecoder
 from gateway.wire.inbound import Inbound, StreamEncoder
@@ -17,6 +17,7 @@ from gateway.wire.token_estimate import BYTES_PER_TOKEN, characters
 from gateway.wire.usage import Usage
 
 _SECONDS = 1_000_000
+_MOST_BYTES_PER_CHARACTER = 4  # of UTF-8
 
 
 # Media type and bytes of an image or a file by its URL. Raises GatewayError.
@@ -88,8 +89,9 @@ class Translation:
         """The request's head, with what the dialect adds to it."""
         return target.head_for(self.path(job, target), self._encoded.headers, lines, length)
 
-    def read(self, job: Job, outcome: Outcome, answer: bytes) -> bytes:
+    def read(self, job: Job, outcome: Outcome, answer: bytes, headers: Headers) -> bytes:
         """The answer as the client reads it."""
+        self._ask.answer_headers = headers
         document, outcome.usage = self._dialect.decode(self._ask, answer)
         if outcome.usage is None:
             outcome.streamed_tokens = characters(document.get("choices")) // BYTES_PER_TOKEN
@@ -169,3 +171,7 @@ class TranslatingTap:
     def estimate_completion_tokens(self) -> int:
         """Four characters are a token."""
         return self._characters // BYTES_PER_TOKEN
+
+    def most_completion_tokens(self) -> int:
+        """A character has four bytes at most."""
+        return self._characters * _MOST_BYTES_PER_CHARACTER

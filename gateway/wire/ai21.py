@@ -21,8 +21,7 @@ class AI21:
     name = "ai21"
     operations = frozenset({"chat"})
     choices = False
-    image_urls = False
-    file_urls = False
+    image_urls = file_urls = True  # none are taken: refused before they are fetched
 
     def encode(self, ask: Ask) -> Encoded:
         """The request. Raises invalid_field or unsupported_parameter naming the field."""

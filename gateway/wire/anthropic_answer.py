@@ -37,16 +37,20 @@ FINISH_REASONS = {
 def messages_usage(usage: Mapping[str, Any]) -> Usage:
     """Anthropic's `usage` in our terms: its input_tokens are only those that met no cache, so all three are added.
 
-    A count that is not a sane integer reads as 0. Tokens of an advising model (`iterations`) are not in it.
+    A count that is not a sane integer reads as 0. Tokens of an advising model (`iterations`) are not in it. What is
+    written for an hour is told apart in `cache_creation`
+    (https://platform.claude.com/docs/en/build-with-claude/prompt-caching, read 2026-11).
     """
     read = _count(usage.get("cache_read_input_tokens"))
     written = _count(usage.get("cache_creation_input_tokens"))
     details = usage.get("output_tokens_details")
+    kinds = usage.get("cache_creation") if written else None
     return Usage(
         prompt=_count(usage.get("input_tokens")) + read + written,
         completion=_count(usage.get("output_tokens")),
         cached=read,
         cache_write=written,
+        cache_write_1h=min(_count(kinds.get("ephemeral_1h_input_tokens")), written) if isinstance(kinds, dict) else 0,
         reasoning=_count(details.get("thinking_tokens")) if isinstance(details, dict) else 0,
     )
 

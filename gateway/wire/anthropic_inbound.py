@@ -8,8 +8,8 @@ https://platform.claude.com/docs/en/api/messages (read 2026-11)
 from __future__ import annotations
 
 from gateway.errors import GatewayError
-from gateway.wire import anthropic_inbound_errors as errors
 from gateway.wire.anthropic_inbound_answer import render_message
+from gateway.wire.anthropic_inbound_errors import error_body
 from gateway.wire.anthropic_inbound_request import canonical_request, read_request
 from gateway.wire.anthropic_inbound_stream import AnthropicStream
 from gateway.wire.dialect import Document
@@ -48,11 +48,7 @@ class AnthropicInbound:
 
     def error_body(self, error: GatewayError, request_id: str) -> bytes:
         """A failure as Anthropic's error object."""
-        return errors.error_body(error, request_id)
-
-    def error_event(self, error: GatewayError, request_id: str) -> bytes:
-        """The event that ends a stream which cannot be finished."""
-        return errors.error_event(error, request_id)
+        return error_body(error, request_id)
 
 
 INBOUND = AnthropicInbound()

@@ -169,6 +169,11 @@ def usage_of(usage: Usage | None) -> Document:
         "cache_read_input_tokens": usage.cached,
         "output_tokens": usage.completion,
     }
+    if usage.cache_write_1h:
+        counts["cache_creation"] = {
+            "ephemeral_5m_input_tokens": usage.cache_write - usage.cache_write_1h,
+            "ephemeral_1h_input_tokens": usage.cache_write_1h,
+        }
     if usage.reasoning:
         counts["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
     return counts

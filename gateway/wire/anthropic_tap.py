@@ -29,6 +29,7 @@ _OPENS_OBJECT = re.compile(rb"\s*:\s*\{")
 _DELTA = b'"content_block_delta"'
 # What a delta has around its text.
 _FRAME_BYTES = 120
+_LEAST_FRAME_BYTES = len(b'data:{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":""}}\n\n')
 
 
 def read_messages_answer(body: bytes, rename_to: str | None) -> tuple[bytes, Usage | None]:
@@ -199,3 +200,7 @@ class MessagesTap:
     def estimate_completion_tokens(self) -> int:
         """Tokens seen so far where no usage came: a delta is one at least, four characters are one."""
         return max(self._deltas, (self.bytes - self._deltas * _FRAME_BYTES) // BYTES_PER_TOKEN)
+
+    def most_completion_tokens(self) -> int:
+        """Tokens seen so far at most: what came with deltas, less the least that stands around each."""
+        return max(self._deltas, self.bytes - self._deltas * _LEAST_FRAME_BYTES)

@@ -180,7 +180,11 @@ def finish_reason(native: object, *, called: bool) -> str:
 
 
 def read_usage(value: object) -> Usage | None:
-    """Usage in our terms: Bedrock's `inputTokens` leaves out what was read from or written to the cache."""
+    """Usage in our terms: Bedrock's `inputTokens` leaves out what was read from or written to the cache.
+
+    `cacheDetails` tells what was written by how long it is kept
+    (https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_TokenUsage.html, read 2026-11).
+    """
     if not isinstance(value, dict) or "inputTokens" not in value:
         return None
     cached, written = _count(value.get("cacheReadInputTokens")), _count(value.get("cacheWriteInputTokens"))
@@ -189,7 +193,14 @@ def read_usage(value: object) -> Usage | None:
         completion=_count(value.get("outputTokens")),
         cached=cached,
         cache_write=written,
+        cache_write_1h=min(_written_for_an_hour(value.get("cacheDetails")), written) if written else 0,
     )
+
+
+def _written_for_an_hour(details: object) -> int:
+    if not isinstance(details, list):
+        return 0
+    return sum(_count(one.get("inputTokens")) for one in details if isinstance(one, dict) and one.get("ttl") == "1h")
 
 
 def _count(value: object) -> int:

@@ -23,6 +23,10 @@ _TITAN = frozenset({"encoding_format", "normalize"})
 _TITAN_2 = _TITAN | {"dimensions"}
 _COHERE = frozenset({"encoding_format", "input_type", "truncate"})
 _COHERE_4 = _COHERE | {"dimensions"}
+# Every answer of InvokeModel's has it, and Cohere's answers say it nowhere else: Cohere's own client reads it so
+# (https://github.com/cohere-ai/cohere-python/pull/537, read 2026-11).
+_COUNT_HEADER = b"x-amzn-bedrock-input-token-count"
+_COUNT_DIGITS = 15
 
 
 def encode_embeddings(ask: Ask, family: Family) -> tuple[Document, list[str]]:
@@ -76,7 +80,7 @@ def _cohere(ask: Ask, family: Family) -> tuple[Document, list[str]]:
 
 
 def decode_embeddings(ask: Ask, body: bytes) -> tuple[Document, Usage | None]:
-    """The canonical list. Cohere's count of tokens stands in a header, so there is no usage then.
+    """The canonical list. Titan counts its tokens in the body, Cohere in a header of the answer.
 
     Raises upstream_bad_answer, or what an error with status 200 means.
     """
@@ -91,7 +95,9 @@ def decode_embeddings(ask: Ask, body: bytes) -> tuple[Document, Usage | None]:
         raise error_within(document)
     packed = ask.document.get("encoding_format") == "base64"
     count = document.get("inputTextTokenCount")
-    usage = Usage(prompt=count) if type(count) is int and count >= 0 else None
+    if type(count) is not int or count < 0:
+        count = _counted_in_head(ask)
+    usage = None if count is None else Usage(prompt=count)
     written = usage_document(usage or Usage())
     return {
         "object": "list",
@@ -102,6 +108,11 @@ def decode_embeddings(ask: Ask, body: bytes) -> tuple[Document, Usage | None]:
         "model": ask.shown_model,
         "usage": {"prompt_tokens": written["prompt_tokens"], "total_tokens": written["total_tokens"]},
     }, usage
+
+
+def _counted_in_head(ask: Ask) -> int | None:
+    text = dict(ask.answer_headers).get(_COUNT_HEADER, b"")
+    return int(text) if text.isdigit() and len(text) <= _COUNT_DIGITS else None
 
 
 def _vector(vector: object, *, packed: bool) -> list[float] | str:

@@ -27,7 +27,7 @@ class Cohere:
     operations = frozenset(_ENCODERS)
     choices = False
     image_urls = True
-    file_urls = False
+    file_urls = True  # none are taken: refused before they are fetched
 
     def encode(self, ask: Ask) -> Encoded:
         """The request. Raises invalid_field or unsupported_parameter naming the field."""

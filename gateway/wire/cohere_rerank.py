@@ -36,9 +36,10 @@ def encode_rerank(ask: Ask) -> Encoded:
 
 
 def decode_rerank(ask: Ask, body: bytes) -> tuple[Document, Usage | None]:
-    """The canonical answer; `meta` has the search units, which Cohere bills and Usage has no field for.
+    """The canonical answer, with Cohere's `meta` as it came.
 
-    Usage is there only where tokens are told. Raises upstream_bad_answer, also for a result of no document.
+    Usage is the search units, which Cohere bills, and the tokens where they are told. Raises upstream_bad_answer, also
+    for a result of no document.
     """
     document = read_object(body)
     results = document.get("results")
@@ -67,10 +68,14 @@ def _result(result: Any, count: int) -> Document:
 
 
 def _read_usage(meta: Document) -> Usage | None:
-    tokens = meta.get("tokens")
-    if not isinstance(tokens, dict) or "input_tokens" not in tokens:
+    """The billed search units, and the tokens; None where neither is told."""
+    billed, tokens = meta.get("billed_units"), meta.get("tokens")
+    units = billed.get("search_units") if isinstance(billed, dict) else None
+    counted = tokens if isinstance(tokens, dict) else {}
+    if units is None and "input_tokens" not in counted:
         return None
-    return Usage(sane(tokens.get("input_tokens")), sane(tokens.get("output_tokens")))
+    prompt, completion = sane(counted.get("input_tokens")), sane(counted.get("output_tokens"))
+    return Usage(prompt, completion, search_units=sane(units))
 
 
 def _check_depth(meta: Document) -> None:

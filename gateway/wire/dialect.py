@@ -33,7 +33,8 @@ class Ask:
     `operation` is chat, embeddings or rerank; `model` is the provider's own name, `shown_model` the one that the
     client asked for and is to see. `answer_id` and `created` (seconds since 1970) are for answers that bring none.
     `options` are the account's: api_version, region, …. `policy` says for a field what to do where the provider
-    lacks it: `drop` or `refuse`, in place of the default (`lacking.py`).
+    lacks it: `drop` or `refuse`, in place of the default (`lacking.py`). `answer_headers` (names in lower case) are
+    those of the whole answer that `decode` is given, for what some say only there.
     """
 
     operation: str
@@ -45,6 +46,7 @@ class Ask:
     stream: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
     policy: Mapping[str, str] = field(default_factory=dict)
+    answer_headers: Sequence[tuple[bytes, bytes]] = ()
 
 
 @dataclass(slots=True)
@@ -81,8 +83,9 @@ class Dialect(Protocol):
     """One provider's format. Pure: no await, clock or network.
 
     `operations` are those it has; `choices` says whether it gives several answers at once (`n`), also in streams;
-    `image_urls` says whether the provider fetches images by URL itself (else they come to `encode` as data URIs),
-    `file_urls` the same for files.
+    `image_urls` says whether images by URL come to `encode` as they are, for the provider fetches them itself, or takes
+    none and `encode` refuses them before they were fetched; else they come as data URIs. `file_urls` is the same for
+    files.
     """
 
     name: str

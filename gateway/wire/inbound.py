@@ -47,6 +47,3 @@ class Inbound(Protocol):
 
     def error_body(self, error: GatewayError, request_id: str) -> bytes:
         """A failure as the client's error object."""
-
-    def error_event(self, error: GatewayError, request_id: str) -> bytes:
-        """The event that ends a stream which cannot be finished."""

@@ -51,7 +51,7 @@ class OllamaDialect:
     operations = frozenset({"chat", "embeddings"})
     choices = False
     image_urls = False
-    file_urls = False
+    file_urls = True  # none are taken: refused before they are fetched
 
     def encode(self, ask: Ask) -> Encoded:
         """The request. Raises unsupported_parameter or invalid_field naming the field."""

@@ -7,7 +7,6 @@ Formats: https://platform.openai.com/docs/api-reference (read 2026-11).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +14,10 @@ from typing import Any
 import orjson
 
 from gateway.errors import GatewayError
+from gateway.wire.call_ids import PlainId, exactly, with_plain_ids
 from gateway.wire.checks import invalid, missing
 from gateway.wire.dialect import Document
+from gateway.wire.duplicates import is_ambiguous
 from gateway.wire.endpoint import Endpoint
 from gateway.wire.splice import insert_member, replace_only_model
 from gateway.wire.usage import Usage
@@ -25,28 +26,6 @@ from gateway.wire.usage import Usage
 _MAX_LEVELS = 254
 _TOO_DEEP = f"The body nests deeper than {_MAX_LEVELS} levels."
 
-# Keys that decide who pays for what, or hold what is judged: a body that names one twice is written anew, so
-# that the upstream reads exactly what was read here, whichever of the two its parser would have taken.
-_DECISIVE = {
-    key: f'"{key}"'.encode()
-    for key in (
-        "model",
-        "messages",
-        "prompt",
-        "input",
-        "stream",
-        "stream_options",
-        "n",
-        "best_of",
-        "max_tokens",
-        "max_completion_tokens",
-        "tools",
-        "service_tier",
-        "modalities",
-    )
-}
-# A key may be written with escapes: those of letters and the underscore, U+0040 to U+007F.
-_ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
 _ASK_USAGE = b'"stream_options":{"include_usage":true}'
 
 
@@ -143,19 +122,28 @@ def wants_usage(document: Document) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Variations:
-    """What one provider's OpenAI dialect lacks or names otherwise; the empty one changes nothing."""
+    """What one provider's OpenAI dialect lacks or names otherwise; the empty one changes nothing.
+
+    `call_id_characters` is how many letters and digits it wants the ids of tool calls to have; 0 for any.
+    """
 
     unsupported: frozenset[str] = frozenset()
     renamed: Mapping[str, str] | None = None
     stream_usage: bool = True
+    call_id_characters: int = 0
+
+    @property
+    def plain_id(self) -> PlainId | None:
+        """What makes the ids of calls such as it takes; None where it takes any."""
+        return exactly(self.call_id_characters) if self.call_id_characters else None
 
 
 def encode_request(body: bytes, document: Document, model: str, variations: Variations) -> bytes:
     """The bytes for the upstream: the client's own, but for what has to change.
 
     Changed are the model's name, `stream_options.include_usage` on a stream (asked for, or left out where the
-    provider refuses it), and the parameters that the provider lacks or renames. Raises invalid_json for a
-    document that nests too deeply to be written.
+    provider refuses it), the parameters that the provider lacks or renames, and ids of tool calls that it refuses.
+    Raises invalid_json for a document that nests too deeply to be written.
     """
     streams = document.get("stream") is True
     ask_usage = streams and variations.stream_usage and not wants_usage(document)
@@ -178,7 +166,9 @@ def _needs_rewrite(body: bytes, document: Document, variations: Variations) -> b
         return True
     if not variations.stream_usage and "stream_options" in document:
         return True
-    return _is_ambiguous(body, document)
+    if variations.call_id_characters and b'"tool_call' in body:
+        return True
+    return is_ambiguous(body, document)
 
 
 def _rewrite(document: Document, model: str, variations: Variations, *, ask_usage: bool) -> bytes:
@@ -193,21 +183,15 @@ def _rewrite(document: Document, model: str, variations: Variations, *, ask_usag
     for name, new_name in (variations.renamed or {}).items():
         if name in outgoing:
             outgoing[new_name] = outgoing.pop(name)
+    plain_id, messages = variations.plain_id, outgoing.get("messages")
+    if plain_id is not None and type(messages) is list:
+        outgoing["messages"] = [
+            with_plain_ids(message, plain_id) if type(message) is dict else message for message in messages
+        ]
     try:
         return orjson.dumps(outgoing)
     except orjson.JSONEncodeError:
         raise GatewayError("invalid_json", _TOO_DEEP) from None
-
-
-def _is_ambiguous(body: bytes, document: Document) -> bool:
-    """May the body name a decisive key twice, plainly or through escapes?"""
-    if b"\\u00" in body and _ESCAPED_LETTER.search(body) is not None:
-        return True
-    # Only what the parsed document holds can stand in the body twice.
-    for key in _DECISIVE.keys() & document.keys():  # noqa: SIM110 - a generator costs more than the counting
-        if body.count(_DECISIVE[key]) > 1:
-            return True
-    return False
 
 
 def _sane(value: object) -> int:
@@ -238,8 +222,8 @@ def read_usage(usage: object) -> Usage | None:
     """The counts of a `usage` object of any OpenAI endpoint; None if it is no such object or counts no tokens.
 
     Chat says prompt_tokens, the Responses API, images and transcriptions say input_tokens; DeepSeek reports
-    cache hits beside them (https://api-docs.deepseek.com/guides/kv_cache, read 2026-11). A count that is not
-    a sane integer reads as 0.
+    cache hits beside them (https://api-docs.deepseek.com/guides/kv_cache, read 2026-11), litellm what was written to
+    the cache by how long it is kept. A count that is not a sane integer reads as 0.
     """
     if type(usage) is not dict or _COUNTS.isdisjoint(usage):
         return None
@@ -251,6 +235,8 @@ def read_usage(usage: object) -> Usage | None:
     inner = get("prompt_tokens_details") or get("input_tokens_details") or get("input_token_details")
     if type(inner) is dict:
         _read_details(counts, inner, _PROMPT_DETAILS)
+        if counts.cache_write and type(kinds := inner.get("cache_creation_token_details")) is dict:
+            counts.cache_write_1h = min(_sane(kinds.get("ephemeral_1h_input_tokens")), counts.cache_write)
     elif cached := get("prompt_cache_hit_tokens"):
         counts.cached = _sane(cached)
     outer = get("completion_tokens_details") or get("output_tokens_details")

@@ -97,7 +97,19 @@ class StreamTap:
     go on: an event that is itself an error, or has no end, or a first one that is no OpenAI chunk.
     """
 
-    __slots__ = ("_cutter", "_held", "_least", "_rename_to", "_withhold", "bytes", "done", "error", "events", "usage")
+    __slots__ = (
+        "_cutter",
+        "_held",
+        "_least",
+        "_rename_to",
+        "_smallest",
+        "_withhold",
+        "bytes",
+        "done",
+        "error",
+        "events",
+        "usage",
+    )
 
     def __init__(self, *, rename_to: str | None, withhold_usage: bool) -> None:
         self._cutter = sse.EventCutter()
@@ -105,6 +117,7 @@ class StreamTap:
         self._rename_to = rename_to
         self._held = b""
         self._least = 0
+        self._smallest = b""  # the read whose events are the smallest
         self.usage: Usage | None = None
         self.error: GatewayError | None = None
         self.done = False
@@ -203,7 +216,7 @@ class StreamTap:
             self.bytes += size
             mean = size // events
             if mean < self._least or not self._least:
-                self._least = mean
+                self._least, self._smallest = mean, data
 
     def _rename(self, data: bytes, name: str) -> bytes:
         if data.count(b"\ndata:") + data.startswith(b"data:") <= 1:
@@ -217,6 +230,19 @@ class StreamTap:
         """
         text = self.bytes - self.events * self._least
         return max(self.events - 1, text // BYTES_PER_TOKEN, 0)
+
+    def most_completion_tokens(self) -> int:
+        """Tokens seen so far at most: all bytes but what stands around the text of the smallest event, in each."""
+        smallest = sse.split_events(self._smallest)
+        text = sum(map(_most_text_bytes, smallest)) // max(len(smallest), 1) + 1
+        return max(self.events, self.bytes - self.events * max(self._least - text, 0))
+
+
+def _most_text_bytes(event: bytes) -> int:
+    """Bytes of an event that its choices' text can take at most: more than it has characters where it is escaped."""
+    chunk = parse_object(sse.event_data(event) or b"")
+    bytes_per_character = 12 if b"\\" in event else 1 if event.isascii() else 4
+    return 0 if chunk is None else characters(chunk.get("choices")) * bytes_per_character
 
 
 def _renamed(event: bytes, name: str) -> bytes:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import orjson
 
 from gateway.errors import GatewayError
+from gateway.wire.call_ids import no_longer_than
 from gateway.wire.dialect import Ask, Document, Encoded, StreamDecoder
 from gateway.wire.lacking import settle_lacking
 from gateway.wire.openai import Variations, read_usage
@@ -46,8 +47,8 @@ class OpenAIDialect:
     `variations` are the parameters that it lacks or renames; `keeps` the extensions of the canonical form that it
     understands (names of PARAMETER_EXTENSIONS and MESSAGE_EXTENSIONS); `developer_role` says whether it knows that
     role, `marked` whether its streams always end with `[DONE]`. `paths` replace `/chat/completions` and
-    `/embeddings` by operation, `max_id_characters` is how long the id of a call may be (None: any length). `who` names
-    it in errors.
+    `/embeddings` by operation, `max_id_characters` is how long the id of a call may be (None: any length) where the
+    variations say nothing of it. `who` names it in errors.
     """
 
     operations = frozenset({"chat", "embeddings"})
@@ -77,7 +78,10 @@ class OpenAIDialect:
         self._lacking = self._variations.unsupported | (PARAMETER_EXTENSIONS - keeps)
         self._stripped = MESSAGE_EXTENSIONS - keeps
         self._writer = MessageWriter(
-            self._stripped, developer_role=developer_role, who=who, max_id_characters=max_id_characters
+            self._stripped,
+            developer_role=developer_role,
+            who=who,
+            plain_id=self._variations.plain_id or (no_longer_than(max_id_characters) if max_id_characters else None),
         )
         self._paths = {"chat": "/chat/completions", "embeddings": "/embeddings", **(paths or {})}
 

@@ -6,12 +6,12 @@ message with a field that they do not know, so what the canonical form has beyon
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import orjson
 
 from gateway.errors import GatewayError
+from gateway.wire.call_ids import PlainId, with_plain_ids
 from gateway.wire.checks import invalid
 from gateway.wire.dialect import Document
 
@@ -29,10 +29,9 @@ MESSAGE_EXTENSIONS = frozenset(
         "reasoning_details",
     }
 )
-# OpenAI answers 400 to a call's id with more (`string_above_max_length`); Cohere's begin with the tool's name, and
-# vLLM's have 46. https://github.com/agno-agi/agno/issues/5382 (read 2026-11)
+# OpenAI answers 400 to a call's id with more (`string_above_max_length`).
+# https://github.com/agno-agi/agno/issues/5382 (read 2026-11)
 MAX_ID_CHARACTERS = 40
-_DIGEST_CHARACTERS = 12
 _OLD_FIELDS = frozenset({"functions", "function_call"})
 _IMAGES_FOLLOW = "The result is the image in the next message."
 
@@ -107,16 +106,16 @@ class MessageWriter:
     """Writes messages for one kind of upstream; what need not change is passed on as it is.
 
     `stripped` are the fields to leave out of messages and parts; `developer_role` says whether that role is known,
-    else such messages are `system` ones. `max_id_characters` is how long the id of a call may be, None for any
-    length. `who` names the upstream in errors.
+    else such messages are `system` ones. `plain_id` makes the ids of calls such as the upstream takes, None where it
+    takes any. `who` names the upstream in errors.
     """
 
     def __init__(
-        self, stripped: frozenset[str], *, developer_role: bool, who: str, max_id_characters: int | None = None
+        self, stripped: frozenset[str], *, developer_role: bool, who: str, plain_id: PlainId | None = None
     ) -> None:
         self._stripped = stripped
         self._developer_role = developer_role
-        self._max_id_characters = max_id_characters
+        self._plain_id = plain_id
         self._who = who
 
     def write(self, messages: list[Document]) -> list[Document]:
@@ -138,8 +137,8 @@ class MessageWriter:
                 parts = self._parts(content, f"messages[{index}].content")
                 if parts is not content:
                     message = {**message, "content": parts}
-            if self._max_id_characters is not None:
-                message = _with_short_ids(message, self._max_id_characters)
+            if self._plain_id is not None:
+                message = with_plain_ids(message, self._plain_id)
             written.append(self._message(message, role))
         if images:
             written.append({"role": "user", "content": images})
@@ -201,29 +200,6 @@ class MessageWriter:
                 found = True
                 images.append({name: value for name, value in part.items() if name not in self._stripped})
         return "\n".join(texts) or (_IMAGES_FOLLOW if found else "")
-
-
-def _with_short_ids(message: Document, most: int) -> Document:
-    """`message` with the ids of its calls, or of the call that it answers, no longer than `most`; maybe itself."""
-    answered = message.get("tool_call_id")
-    if type(answered) is str and len(answered) > most:
-        message = {**message, "tool_call_id": _short_id(answered, most)}
-    calls = message.get("tool_calls")
-    if type(calls) is list and any(_is_long(call, most) for call in calls):
-        short = [{**call, "id": _short_id(call["id"], most)} if _is_long(call, most) else call for call in calls]
-        message = {**message, "tool_calls": short}
-    return message
-
-
-def _is_long(call: object, most: int) -> bool:
-    given = call.get("id") if type(call) is dict else None
-    return type(given) is str and len(given) > most
-
-
-def _short_id(given: str, most: int) -> str:
-    """An id in place of a longer one: always the same for the same."""
-    digest = hashlib.sha256(given.encode(errors="replace")).hexdigest()[:_DIGEST_CHARACTERS]
-    return f"{given[: most - _DIGEST_CHARACTERS - 1]}_{digest}"
 
 
 def plain_tools(tools: object, stripped: frozenset[str]) -> object:

@@ -15,7 +15,8 @@ _CREDENTIAL = re.compile(
     rb"|\bAIza[A-Za-z0-9_\-]{20,}|\bbearer\s+(?=[A-Za-z_\-.]*[0-9*])[A-Za-z0-9._\-*]{8,}"
 )
 _CONTEXT = re.compile(r"(?i)maximum context length|context.length|context window|too many tokens|prompt is too long")
-_CONTEXT_CODES = frozenset({"context_length_exceeded", "string_above_max_length"})
+# The last is llama.cpp's: https://github.com/ggml-org/llama.cpp/pull/15780 (read 2026-11)
+_CONTEXT_CODES = frozenset({"context_length_exceeded", "string_above_max_length", "exceed_context_size_error"})
 _POLICY_CODES = frozenset(
     {
         "content_policy_violation",

@@ -43,12 +43,12 @@ class EventTap:
     provider itself broke off. `responses` collects the response objects that events carry, for the caller to take.
     """
 
-    __slots__ = ("_bytes", "_cutter", "_deltas", "_least", "_rename_to", "done", "failed", "responses", "usage")
+    __slots__ = ("_cutter", "_deltas", "_least", "_rename_to", "bytes", "done", "failed", "responses", "usage")
 
     def __init__(self, rename_to: str | None) -> None:
         self._cutter = sse.EventCutter()
         self._rename_to = rename_to
-        self._deltas = self._bytes = self._least = 0
+        self._deltas = self.bytes = self._least = 0
         self.usage: Usage | None = None
         self.done = False
         self.failed: GatewayError | None = None
@@ -65,13 +65,13 @@ class EventTap:
 
     def estimate_completion_tokens(self) -> int:
         """Tokens seen so far where no usage came: a delta is one at least, four characters are one."""
-        return max(self._deltas, (self._bytes - self._deltas * self._least) // 4, 0)
+        return max(self._deltas, (self.bytes - self._deltas * self._least) // 4, 0)
 
     def _look(self, event: bytes) -> bytes:
         size = len(event)
         if b".delta" in event[:_TYPE_BYTES]:
             self._deltas += 1
-            self._bytes += size
+            self.bytes += size
             if not self._least or size < self._least:
                 self._least = size
             return event

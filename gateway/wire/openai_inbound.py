@@ -37,10 +37,6 @@ class OpenAIInbound:
         """OpenAI's error object."""
         return error.body(request_id)
 
-    def error_event(self, error: GatewayError, request_id: str) -> bytes:
-        """OpenAI's error object as the last event."""
-        return error_event(error, request_id)
-
 
 class OpenAIEncoder:
     """Chunks as events; the usage chunk and `[DONE]` at the end."""

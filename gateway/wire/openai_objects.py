@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.wire import duplicates
 from gateway.wire.dialect import Document
 
 FILE, BATCH, JOB, UPLOAD = "file", "batch", "fine_tuning_job", "upload"
@@ -77,9 +78,10 @@ def _ids(value: Any) -> list[str]:
     return [found for found in given if isinstance(found, str)]
 
 
-def is_ambiguous(body: bytes) -> bool:
-    """May the body name something twice that decides who pays or what is read, plainly or through escapes?"""
-    return b"\\u00" in body or any(body.count(key) > 1 for key in _DECISIVE)
+def is_ambiguous(body: bytes, document: Document) -> bool:
+    """May the body, read as `document`, name something twice that decides who pays or what is read, plainly or through
+    escapes?"""
+    return b"\\u00" in body or any(body.count(key) > 1 for key in _DECISIVE) or duplicates.is_ambiguous(body, document)
 
 
 def objects_in(kind: str | None, document: Document) -> list[ObjectName]:

@@ -36,8 +36,7 @@ class Palm:
     name = "palm"
     operations = frozenset({"chat", "embeddings"})
     choices = True
-    image_urls = False
-    file_urls = False
+    image_urls = file_urls = True  # none are taken: refused before they are fetched
 
     def encode(self, ask: Ask) -> Encoded:
         """The request. Raises GatewayError (`unsupported_parameter`, `invalid_field`) naming the field."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from gateway.errors import GatewayError
 from gateway.wire.dialect import Document
-from gateway.wire.openai_error import error_event
 from gateway.wire.openai_inbound import OpenAIEncoder
 from gateway.wire.rerank import read_rerank, render_rerank
 from gateway.wire.usage import Usage
@@ -34,10 +33,6 @@ class RerankInbound:
     def error_body(self, error: GatewayError, request_id: str) -> bytes:
         """OpenAI's error object."""
         return error.body(request_id)
-
-    def error_event(self, error: GatewayError, request_id: str) -> bytes:
-        """OpenAI's error object as the last event."""
-        return error_event(error, request_id)
 
 
 INBOUND = RerankInbound()

@@ -10,9 +10,8 @@ from gateway.errors import GatewayError
 from gateway.wire.checks import invalid, missing
 from gateway.wire.dialect import Document
 from gateway.wire.openai import read_json_object
-from gateway.wire.plain_json import to_json
 from gateway.wire.responses_request import to_chat
-from gateway.wire.responses_stream import ResponseEncoder, error_fields, response_bytes, whole_response
+from gateway.wire.responses_stream import ResponseEncoder, response_bytes, whole_response
 from gateway.wire.usage import Usage
 
 _MAX_MODEL_CHARS = 256
@@ -84,11 +83,6 @@ class ResponsesInbound:
     def error_body(self, error: GatewayError, request_id: str) -> bytes:
         """A failure as OpenAI's error object."""
         return error.body(request_id)
-
-    def error_event(self, error: GatewayError, request_id: str) -> bytes:
-        """The `error` event where there is no encoder to ask; `encoder.fail` also tells of the response that failed."""
-        payload = to_json({"type": "error", "sequence_number": 0, **error_fields(error, request_id)})
-        return b"event: error\ndata: " + payload + b"\n\n"
 
 
 def _check_input(document: Document) -> None:

@@ -9,16 +9,21 @@ from dataclasses import dataclass
 class Usage:
     """Token counts of one answer. `prompt` includes `cached` and `cache_write`; `completion` includes `reasoning`.
 
-    `estimated` is true where the provider reported no usage and the counts come from the bytes seen.
+    `cache_write_1h` is the part of `cache_write` that is kept for an hour, which has a price of its own.
+
+    `search_units` are what rerank is billed by: a query with up to a hundred documents each. `estimated` is true where
+    the provider reported no usage and the counts come from the bytes seen.
     """
 
     prompt: int = 0
     completion: int = 0
     cached: int = 0
     cache_write: int = 0
+    cache_write_1h: int = 0
     reasoning: int = 0
     audio_in: int = 0
     audio_out: int = 0
     image_in: int = 0
     image_out: int = 0
+    search_units: int = 0
     estimated: bool = False

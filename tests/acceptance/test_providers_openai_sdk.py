@@ -207,11 +207,37 @@ def test_several_answers_from_one_request_or_from_several(client: OpenAI, provid
     assert [choice.index for choice in answer.choices] == [0, 1]
     sent = 1 if provider in NATIVE_N else 2
     assert len(provided.bodies()) == sent
-    rows = provided.rows(raw.headers["x-request-id"])
+    rows = provided.rows(raw.headers["x-request-id"], at_least=sent)
     assert len(rows) == sent
     assert sum(row["final"] for row in rows) == 1
     assert answer.usage is not None
     assert answer.usage.completion_tokens == sum(row["output_tokens"] for row in rows)
+
+
+@pytest.mark.parametrize("provider", shown("n", *NATIVE_N, "anthropic", "cohere", "ai21", "groq"))
+def test_several_answers_in_one_stream(client: OpenAI, provided: Provided, provider: str) -> None:
+    provided.script({"type": "reply", "text": TEXT}, {"type": "reply", "text": TEXT})
+    with client.chat.completions.with_streaming_response.create(
+        model=provider, messages=ASK, n=2, stream=True, stream_options={"include_usage": True}
+    ) as raw:
+        chunks = list(raw.parse())
+    for index in (0, 1):
+        told = [choice for chunk in chunks for choice in chunk.choices if choice.index == index]
+        assert told[0].delta.role == "assistant"
+        assert "".join(choice.delta.content or "" for choice in told) == TEXT
+        assert [choice.finish_reason for choice in told if choice.finish_reason] == ["stop"]
+    assert len({(chunk.id, chunk.created, chunk.model) for chunk in chunks}) == 1
+    sent = 1 if provider in NATIVE_N else 2
+    rows = provided.rows(raw.headers["x-request-id"], at_least=sent)
+    assert len(rows) == len(provided.bodies()) == sent
+    assert {(row["streamed"], row["outcome"]) for row in rows} == {(True, "ok")}
+    assert [row["final"] for row in rows].count(True) == 1
+    told_usage = [chunk.usage for chunk in chunks if chunk.usage]
+    if provider not in SILENT_STREAMS:
+        (usage,) = told_usage
+        assert chunks[-1].choices == []
+        assert usage.prompt_tokens == sum(row["input_tokens"] for row in rows)
+        assert usage.completion_tokens == sum(row["output_tokens"] for row in rows) > 10
 
 
 @pytest.mark.shows("openai", "embeddings")

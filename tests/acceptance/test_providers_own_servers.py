@@ -81,6 +81,8 @@ def test_a_chat_is_answered_and_metered(client: OpenAI, provided: Provided, mode
     assert (raw.headers["x-gateway-provider"], raw.headers["x-gateway-model"]) == (provider, target)
     (row,) = provided.rows(raw.headers["x-request-id"])
     assert row["estimated"] == (counts is None)
+    assert row["provider_id"] is not None
+    assert row["model_id"] is not None
     assert row["cost_nano_usd"] == row["input_tokens"] * 1000 + row["output_tokens"] * 3000
     assert float(raw.headers["x-gateway-cost-usd"]) == pytest.approx(row["cost_nano_usd"] / 1e9)
     if counts is not None:
@@ -107,6 +109,26 @@ def test_a_stream_is_the_same_text(client: OpenAI, provided: Provided, model: st
         assert usage is not None
         assert (usage.prompt_tokens, usage.completion_tokens) == counts
         assert (row["input_tokens"], row["output_tokens"]) == counts
+
+
+@pytest.mark.parametrize("model", by_model("n", "ollama", "huggingface", "bedrock"))
+def test_several_answers_in_one_stream(client: OpenAI, provided: Provided, model: str) -> None:
+    text, counts = SAID[model]
+    with client.chat.completions.with_streaming_response.create(
+        model=model, messages=ASK, n=2, stream=True, stream_options={"include_usage": True}
+    ) as raw:
+        chunks = list(raw.parse())
+    for index in (0, 1):
+        told = [choice for chunk in chunks for choice in chunk.choices if choice.index == index]
+        assert "".join(choice.delta.content or "" for choice in told) == text
+        assert [choice.finish_reason for choice in told if choice.finish_reason] == ["stop"]
+    assert counts is not None
+    usage = chunks[-1].usage
+    assert usage is not None
+    assert (usage.prompt_tokens, usage.completion_tokens) == (2 * counts[0], 2 * counts[1])
+    rows = provided.rows(raw.headers["x-request-id"], at_least=2)
+    assert [(row["input_tokens"], row["output_tokens"]) for row in rows] == [counts, counts]
+    assert all(row["cost_nano_usd"] == counts[0] * 1000 + counts[1] * 3000 for row in rows)
 
 
 def _streamed_calls(client: OpenAI, model: str) -> list[tuple[str, str]]:
@@ -203,13 +225,13 @@ def test_ollamas_thoughts_are_told_apart(client: OpenAI) -> None:
     assert (message.reasoning_content, message.content) == (ollama.THOUGHT, ollama.TEXT)
 
 
-# Model and input, and what the provider says that it took: None where it tells none in its body.
+# Model and input, and what the provider says that it took: None where it does not say.
 EMBEDDINGS = [
     pytest.param("ollama-embed", ["one", "two two"], 2, marks=pytest.mark.shows("ollama", "embeddings")),
     pytest.param("huggingface-embed", ["one", "two two"], None, marks=pytest.mark.shows("huggingface", "embeddings")),
     pytest.param("azure-embed", ["one"], 4, marks=pytest.mark.shows("azure", "embeddings")),
     pytest.param("bedrock-titan", ["one"], 4, marks=pytest.mark.shows("bedrock", "embeddings")),
-    pytest.param("bedrock-cohere", ["one", "two two"], None, marks=pytest.mark.shows("bedrock", "embeddings")),
+    pytest.param("bedrock-cohere", ["one", "two two"], 8, marks=pytest.mark.shows("bedrock", "embeddings")),
     pytest.param("palm-embed", ["one", "two two"], None, marks=pytest.mark.shows("palm", "embeddings")),
 ]
 

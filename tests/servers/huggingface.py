@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from tests.servers.examples import example_of
+from tests.servers.chatting import deltas_of, said_to
 from tests.servers.serving import Answer, Request, Server, json_answer
 
 MODELS = ("meta-llama/Llama-3.3-70B-Instruct", "openai/gpt-oss-120b")
@@ -73,7 +73,7 @@ def _chat(body: dict[str, Any]) -> Answer:
         return json_answer({"error": error}, 400)
     if model == "busy":
         return json_answer({"error": "Model is overloaded", "error_type": "overloaded"}, 429)
-    said = _message(body)
+    said = said_to(body, TEXT, "call_fd883226aed0")
     finish = "tool_calls" if "tool_calls" in said else "length" if body.get("max_tokens", 99) < 9 else "stop"
     if body.get("stream"):
         return _stream(body, said, finish)
@@ -82,51 +82,12 @@ def _chat(body: dict[str, Any]) -> Answer:
     return json_answer({**head, "choices": [choice], "usage": USAGE})
 
 
-def _message(body: dict[str, Any]) -> dict[str, Any]:
-    last = body["messages"][-1]
-    wanted = body.get("response_format") or {}
-    text = TEXT
-    if body.get("tools") and last["role"] == "user" and body.get("tool_choice") != "none":
-        return {"role": "assistant", "content": "", "tool_calls": _calls(body["tools"])}
-    if wanted.get("type") == "json_schema":
-        text = orjson.dumps(example_of(wanted["json_schema"]["schema"])).decode()
-    elif wanted.get("type") == "json_object":
-        text = '{"ok":true}'
-    elif last["role"] == "tool":
-        text = f"The tool said: {last['content']}"
-    elif isinstance(last["content"], list):
-        text = f"I see {sum(part['type'] == 'image_url' for part in last['content'])} picture(s)."
-    return {"role": "assistant", "content": text}
-
-
-def _calls(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A call of each of the first two tools."""
-    calls = []
-    for index, tool in enumerate(tools[:2]):
-        arguments = example_of(tool["function"].get("parameters") or {"type": "object"})
-        function = {"name": tool["function"]["name"], "arguments": orjson.dumps(arguments).decode()}
-        calls.append({"id": f"call_fd883226aed0{index}", "index": index, "type": "function", "function": function})
-    return calls
-
-
-def _deltas(said: dict[str, Any]) -> list[dict[str, Any]]:
-    text = said["content"]
-    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
-    deltas += [{"content": text[at : at + 7]} for at in range(0, len(text), 7)]
-    for call in said.get("tool_calls", []):
-        name, arguments = call["function"]["name"], call["function"]["arguments"]
-        deltas.append({"tool_calls": [{**call, "function": {"name": name, "arguments": ""}}]})
-        for at in range(0, len(arguments), 6):
-            deltas.append({"tool_calls": [{"index": call["index"], "function": {"arguments": arguments[at : at + 6]}}]})
-    return deltas
-
-
 def _stream(body: dict[str, Any], said: dict[str, Any], finish: str) -> Answer:
     model = body["model"]
     own = model == "tgi"
     head = {"id": "" if own else ANSWER_ID, "object": "chat.completion.chunk", "created": _MADE_AT, "model": model}
     chunks: list[dict[str, Any]] = [
-        {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in _deltas(said)
+        {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas_of(said)
     ]
     chunks.append({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
     if (body.get("stream_options") or {}).get("include_usage"):

@@ -2,7 +2,7 @@
 
 What is declared is written down at every start (`declare`) for others to see, and is changed in the configuration
 only. What the admin API makes lives here: `register` makes, changes and deletes it, `checks` says what it must be,
-`crypt` seals its secrets, and `forms` turns rows into the same objects that the configuration is read into, and
+its secrets sealed, and `forms` turns rows into the same objects that the configuration is read into, and
 back. `Catalogue` (`service`) holds what was made, reads it anew when Postgres announces a change
 (`gateway_changes`), and says so; `overlay` lays it over the settings for whoever builds routes. The configuration
 wins over what was made, and what was made and cannot be used is left out with a reason: no row can keep a gateway

@@ -17,6 +17,10 @@ WHERE id = $1 AND managed_by IS NOT NULL AND deleted_at IS NULL;
 -- Any row: a deleted one's name and id are used again, and so are another service's.
 SELECT id, managed_by IS NOT NULL AND deleted_at IS NULL AS in_use FROM llm_providers WHERE provider_name = $1;
 
+-- name: provider_ids
+SELECT provider_name AS name, id::text FROM llm_providers
+WHERE managed_by IS NOT NULL AND deleted_at IS NULL AND enabled;
+
 -- name: declare_provider
 INSERT INTO llm_providers AS p (provider_name, provider_type, api_endpoint, authentication_type, supported_models,
                                 configuration, managed_by)
@@ -68,6 +72,10 @@ WHERE id = $1 AND managed_by IS NOT NULL AND deleted_at IS NULL;
 
 -- name: model_named
 SELECT id, deleted_at IS NULL AS in_use FROM llm_models WHERE model_name = $1 AND managed_by IS NOT NULL;
+
+-- name: model_ids
+SELECT model_name AS name, id::text FROM llm_models
+WHERE managed_by IS NOT NULL AND deleted_at IS NULL AND enabled;
 
 -- name: declare_model
 INSERT INTO llm_models AS m (provider_id, model_name, input_cost_per_token, output_cost_per_token, configuration,

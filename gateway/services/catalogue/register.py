@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import asyncpg
@@ -15,7 +15,6 @@ import orjson
 from gateway.errors import GatewayError
 from gateway.providers.provider import Provider as ProviderType
 from gateway.services.catalogue.checks import check_provider
-from gateway.services.catalogue.crypt import CannotOpen, Cipher
 from gateway.services.catalogue.forms import ProviderForm, model_document, provider_document, read_model
 from gateway.services.catalogue.overlay import check_model
 from gateway.services.catalogue.records import ModelRecord, ProviderRecord, model_record, provider_record
@@ -23,10 +22,14 @@ from gateway.services.catalogue.service import authentication_of, context_of, co
 from gateway.settings import Model, Settings
 from gateway.settings import Provider as ProviderSettings
 from gateway.settings.mistakes import nearest
+from gateway.store.audit import Actor, note
+from gateway.store.crypt import CannotOpen, Cipher
 from gateway.store.postgres import Connection, Postgres
 from gateway.store.sql import load
 from gateway.upstream.addresses import AddressRule
 
+# The use for which the keys of the cipher are derived (`Secret.subkey`).
+SUBKEY = "admin-secrets/v1"
 _WAIT_S = 2.0
 
 
@@ -41,7 +44,7 @@ class Surroundings:
 
 class CatalogueRegister:
     """The rows of `llm_providers` and `llm_models`. `on_written()` is awaited after each change, for this worker's
-    own next request to see it.
+    own next request to see it. What `actor` changes is written to the audit log in the same transaction.
 
     All methods raise `GatewayError`: `store_unavailable`, `not_found` for an unknown id, `conflict` for a name that
     is taken and for what the configuration declares, `invalid_field` and `missing_field` naming the field.
@@ -69,7 +72,7 @@ class CatalogueRegister:
             raise _not_found("provider", provider_id)
         return provider_record(row)
 
-    async def create_provider(self, name: str, type: str, fields: Mapping[str, Any]) -> ProviderRecord:
+    async def create_provider(self, name: str, type: str, fields: Mapping[str, Any], actor: Actor) -> ProviderRecord:
         """A new provider; `fields` are as for `ProviderForm.changed`."""
         known = self._around.types.get(type)
         if known is None:
@@ -79,7 +82,7 @@ class CatalogueRegister:
         form = ProviderForm(type).changed(fields)
         document = self._document(form)
 
-        async def insert(connection: Connection) -> uuid.UUID:
+        async def insert(connection: Connection) -> ProviderRecord:
             await connection.execute(self._sql["lock"])
             row = await connection.fetchrow(self._sql["provider_named"], name)
             if (row is not None and row["in_use"]) or name in self._around.settings().providers:
@@ -96,28 +99,31 @@ class CatalogueRegister:
                 self._sealed(form, provider_id),
                 form.enabled,
             )
-            return provider_id
+            return await self._provider_noted(connection, actor, "created", provider_id, None)
 
-        provider_id = await self._postgres.in_transaction(insert)
+        record = await self._postgres.in_transaction(insert)
         await self._written()
-        return await self.provider(provider_id)
+        return record
 
-    async def update_provider(self, provider_id: uuid.UUID, changes: Mapping[str, Any]) -> ProviderRecord:
+    async def update_provider(self, provider_id: uuid.UUID, changes: Mapping[str, Any], actor: Actor) -> ProviderRecord:
         """Change the fields named. missing_field where a stored secret would be sent elsewhere."""
 
-        async def change(connection: Connection) -> None:
-            form = (await self._own_form(connection, provider_id)).changed(changes)
+        async def change(connection: Connection) -> ProviderRecord:
+            await connection.execute(self._sql["lock"])
+            row = await self._own(connection, "provider", provider_id)
+            form = self._form(row).changed(changes)
             document = self._document(form)
             sealed = self._sealed(form, provider_id)
             await connection.execute(
                 self._sql["update_provider"], provider_id, form.base_url, document, sealed, form.enabled
             )
+            return await self._provider_noted(connection, actor, "changed", provider_id, provider_record(row))
 
-        await self._postgres.in_transaction(change)
+        record = await self._postgres.in_transaction(change)
         await self._written()
-        return await self.provider(provider_id)
+        return record
 
-    async def delete_provider(self, provider_id: uuid.UUID) -> ProviderRecord:
+    async def delete_provider(self, provider_id: uuid.UUID, actor: Actor) -> ProviderRecord:
         """Take it away, its secrets for good. conflict while a model that was made has it as a target."""
 
         async def delete(connection: Connection) -> ProviderRecord:
@@ -128,15 +134,23 @@ class CatalogueRegister:
             if users:
                 raise GatewayError("conflict", f"The provider '{name}' answers for {', '.join(users[:5])}.")
             await connection.execute(self._sql["delete_provider"], provider_id)
-            return provider_record(row)
+            record = provider_record(row)
+            await note(connection, actor, "deleted", "provider", record.id, _facts(record), None)
+            return record
 
         record = await self._postgres.in_transaction(delete)
         await self._written()
         return record
 
-    async def _own_form(self, connection: Connection, provider_id: uuid.UUID) -> ProviderForm:
-        await connection.execute(self._sql["lock"])
-        row = await self._own(connection, "provider", provider_id)
+    async def _provider_noted(
+        self, connection: Connection, actor: Actor, action: str, provider_id: uuid.UUID, before: ProviderRecord | None
+    ) -> ProviderRecord:
+        """The provider as it is now, once the audit log has it."""
+        after = provider_record(await self._own(connection, "provider", provider_id))
+        await note(connection, actor, action, "provider", after.id, _facts(before), _facts(after))
+        return after
+
+    def _form(self, row: asyncpg.Record) -> ProviderForm:
         try:
             return form_of(row, self._cipher)[0]
         except CannotOpen:
@@ -168,11 +182,11 @@ class CatalogueRegister:
             raise _not_found("model", model_id)
         return model_record(row)
 
-    async def create_model(self, fields: Mapping[str, Any], *, enabled: bool = True) -> ModelRecord:
+    async def create_model(self, fields: Mapping[str, Any], actor: Actor, *, enabled: bool = True) -> ModelRecord:
         """A new model; `fields` are as in YAML."""
         model = read_model(fields)
 
-        async def insert(connection: Connection) -> uuid.UUID:
+        async def insert(connection: Connection) -> ModelRecord:
             await connection.execute(self._sql["lock"])
             row = await connection.fetchrow(self._sql["model_named"], model.name)
             if row is not None and row["in_use"]:
@@ -181,18 +195,18 @@ class CatalogueRegister:
             model_id: uuid.UUID = row["id"] if row is not None else uuid.uuid4()
             values = (model_id, model.targets[0].provider, model.name, *costs_of(model), model_document(model), enabled)
             await connection.execute(self._sql["insert_model"], *values)
-            return model_id
+            return await self._model_noted(connection, actor, "created", model_id, None)
 
-        model_id = await self._postgres.in_transaction(insert)
+        record = await self._postgres.in_transaction(insert)
         await self._written()
-        return await self.model(model_id)
+        return record
 
     async def update_model(
-        self, model_id: uuid.UUID, changes: Mapping[str, Any], *, enabled: bool | None = None
+        self, model_id: uuid.UUID, changes: Mapping[str, Any], actor: Actor, *, enabled: bool | None = None
     ) -> ModelRecord:
         """Change the fields named; None takes one away."""
 
-        async def change(connection: Connection) -> None:
+        async def change(connection: Connection) -> ModelRecord:
             await connection.execute(self._sql["lock"])
             row = await self._own(connection, "model", model_id)
             model = read_model({**row["configuration"], **changes, "name": row["model_name"]})
@@ -200,23 +214,34 @@ class CatalogueRegister:
             stays = row["enabled"] if enabled is None else enabled
             values = (model_id, model.targets[0].provider, *costs_of(model), model_document(model), stays)
             await connection.execute(self._sql["update_model"], *values)
+            return await self._model_noted(connection, actor, "changed", model_id, model_record(row))
 
-        await self._postgres.in_transaction(change)
+        record = await self._postgres.in_transaction(change)
         await self._written()
-        return await self.model(model_id)
+        return record
 
-    async def delete_model(self, model_id: uuid.UUID) -> ModelRecord:
+    async def delete_model(self, model_id: uuid.UUID, actor: Actor) -> ModelRecord:
         """Take it away. Models that fell back to it no longer do."""
 
         async def delete(connection: Connection) -> ModelRecord:
             await connection.execute(self._sql["lock"])
             row = await self._own(connection, "model", model_id)
             await connection.execute(self._sql["delete_model"], model_id)
-            return model_record(row)
+            record = model_record(row)
+            await note(connection, actor, "deleted", "model", record.id, _facts(record), None)
+            return record
 
         record = await self._postgres.in_transaction(delete)
         await self._written()
         return record
+
+    async def _model_noted(
+        self, connection: Connection, actor: Actor, action: str, model_id: uuid.UUID, before: ModelRecord | None
+    ) -> ModelRecord:
+        """The model as it is now, once the audit log has it."""
+        after = model_record(await self._own(connection, "model", model_id))
+        await note(connection, actor, action, "model", after.id, _facts(before), _facts(after))
+        return after
 
     async def _check(self, connection: Connection, model: Model) -> None:
         rows = await connection.fetch(self._sql["providers"], "admin")
@@ -248,6 +273,13 @@ class CatalogueRegister:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_WAIT_S):
                 await self._on_written()
+
+
+def _facts(record: ProviderRecord | ModelRecord | None) -> dict[str, Any] | None:
+    """What the audit log keeps: the document names secrets, and never has one."""
+    if record is None:
+        return None
+    return {name: value for name, value in asdict(record).items() if name not in ("created_at", "updated_at")}
 
 
 def _uses(model: Model, provider: str) -> bool:

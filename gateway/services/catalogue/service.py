@@ -12,7 +12,6 @@ import orjson
 
 from gateway.errors import GatewayError
 from gateway.providers.provider import Provider as ProviderType
-from gateway.services.catalogue.crypt import CannotOpen, Cipher
 from gateway.services.catalogue.forms import (
     Document,
     ProviderForm,
@@ -22,7 +21,9 @@ from gateway.services.catalogue.forms import (
     read_model,
 )
 from gateway.services.catalogue.overlay import Made
+from gateway.services.catalogue.row_ids import RowIds
 from gateway.settings import Model, Provider, Settings
+from gateway.store.crypt import CannotOpen, Cipher
 from gateway.store.postgres import Connection, Postgres
 from gateway.store.sql import load
 from gateway.tasks import Tasks
@@ -36,10 +37,10 @@ _USD_PER_MTOK = 1_000_000
 
 
 class Catalogue:
-    """Holds the enabled rows that the admin API made.
+    """Holds the enabled rows that the admin API made, and the ids of those that are declared too.
 
-    Give `on_change` to `Postgres.listen("gateway_changes", …)`; `on_changed()` is called when `snapshot` has become
-    another one.
+    Give `on_change` to `Postgres.listen("gateway_changes", …)`; `on_changed()` is called when `snapshot` or `row_ids`
+    has become another one.
     """
 
     def __init__(
@@ -57,12 +58,17 @@ class Catalogue:
         self._on_changed = on_changed
         self._sql = load("gateway.services.catalogue")
         self._made = Made()
+        self._row_ids = RowIds()
         self._reloading: asyncio.Task[Any] | None = None
         self._reload_again = False
 
     def snapshot(self) -> Made:
         """What was made and is enabled."""
         return self._made
+
+    def row_ids(self) -> RowIds:
+        """The rows of what is declared, or made and enabled, by name."""
+        return self._row_ids
 
     # --- what is declared -------------------------------------------------------------------------
 
@@ -125,7 +131,7 @@ class Catalogue:
                 pause_s = min(pause_s * 2, longest_s)
 
     async def load(self) -> None:
-        """Read the rows into `snapshot`. Raises GatewayError store_unavailable."""
+        """Read the rows into `snapshot` and `row_ids`. Raises GatewayError store_unavailable."""
         provider_rows = await self._postgres.fetch(self._sql["providers"], "admin")
         model_rows = await self._postgres.fetch(self._sql["models"], "admin")
         providers: dict[str, Provider] = {}
@@ -139,9 +145,13 @@ class Catalogue:
                 except GatewayError as error:
                     problems[row["provider_name"]] = error.message
         made = Made(providers, tuple(filter(None, map(_made_model, model_rows))), problems)
-        if made != self._made:
-            self._made = made
+        row_ids = RowIds(await self._ids("provider_ids"), await self._ids("model_ids"))
+        if (made, row_ids) != (self._made, self._row_ids):
+            self._made, self._row_ids = made, row_ids
             self._on_changed()
+
+    async def _ids(self, query: str) -> dict[str, str]:
+        return {row["name"]: row["id"] for row in await self._postgres.fetch(self._sql[query])}
 
     async def _open(self, row: asyncpg.Record) -> ProviderForm:
         form, is_current = form_of(row, self._cipher)

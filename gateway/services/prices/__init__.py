@@ -1,4 +1,4 @@
-"""What tokens cost: integer pico-dollars per token, and an attempt's cost in integer nano-dollars.
+"""What tokens and search units cost: integer pico-dollars for each, and an attempt's cost in integer nano-dollars.
 
 `prices.json` holds what a gateway can meter, one model a line, written by `update.py` (`make
 update-prices`) from the price map in litellm's wheel. `service.py` finds a model's line in it and makes a

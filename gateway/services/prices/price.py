@@ -13,22 +13,27 @@ PICO_PER_NANO: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class PriceOverride:
-    """A price from the configuration, in pico-dollars per token; None: billed as plain input or output."""
+    """A price from the configuration, in pico-dollars per token; None: billed as plain input or output.
+
+    `search_unit` is in pico-dollars per search unit of rerank.
+    """
 
     input: int
     output: int
     cached: int | None = None
     cache_write: int | None = None
+    cache_write_1h: int | None = None
     audio_in: int | None = None
     audio_out: int | None = None
     image_in: int | None = None
     image_out: int | None = None
     reasoning: int | None = None
+    search_unit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Pico-dollars per token, and the model's limits (None where not known).
+    """Pico-dollars per token and per search unit, and the model's limits (None where not known).
 
     `tiers` are the same model's prices for prompts of more than so many tokens, the highest first; the tier that
     applies prices the whole attempt. `services` are its prices when the provider serves it as `batch`, `flex` or
@@ -39,11 +44,13 @@ class Price:
     output: int
     cached: int
     cache_write: int
+    cache_write_1h: int
     audio_in: int
     audio_out: int
     image_in: int
     image_out: int
     reasoning: int
+    search_unit: int
     max_input_tokens: int | None = None
     max_output_tokens: int | None = None
     tiers: tuple[tuple[int, Price], ...] = ()
@@ -67,6 +74,8 @@ class Price:
             pico += usage.reasoning * (self.reasoning - self.output)
         if usage.cache_write:
             pico += usage.cache_write * (self.cache_write - self.input)
+            if usage.cache_write_1h:
+                pico += usage.cache_write_1h * (self.cache_write_1h - self.cache_write)
         if usage.audio_in or usage.audio_out or usage.image_in or usage.image_out:
             pico += (
                 usage.audio_in * (self.audio_in - self.input)
@@ -74,14 +83,16 @@ class Price:
                 + usage.image_in * (self.image_in - self.input)
                 + usage.image_out * (self.image_out - self.output)
             )
+        if usage.search_units:
+            pico += usage.search_units * self.search_unit
         return (pico + PICO_PER_NANO // 2) // PICO_PER_NANO if pico > 0 else 0
 
-    def prompt_cost_nano_usd(self, tokens: int) -> int:
+    def prompt_cost_nano_usd(self, tokens: int, search_units: int = 0) -> int:
         """The cost of a plain prompt alone, as `cost_nano_usd` has it."""
         for above, tier in self.tiers:
             if tokens > above:
-                return tier.prompt_cost_nano_usd(tokens)
-        return (tokens * self.input + PICO_PER_NANO // 2) // PICO_PER_NANO
+                return tier.prompt_cost_nano_usd(tokens, search_units)
+        return (tokens * self.input + search_units * self.search_unit + PICO_PER_NANO // 2) // PICO_PER_NANO
 
     def for_service(self, name: object) -> Price:
         """The price under a provider's `service_tier` (`flex`, `priority`, `batch`); this one where it has no other."""
@@ -98,18 +109,21 @@ def make_price(
     tiers: tuple[tuple[int, Price], ...] = (),
     services: Mapping[str, Price] | None = None,
 ) -> Price:
-    """A `Price` in which what is not given is the plain input's or output's."""
+    """A `Price` in which what is not given is the plain input's or output's, and writing for an hour as any writing."""
     plain, answer = given.input, given.output
+    write = plain if given.cache_write is None else given.cache_write
     return Price(
         input=plain,
         output=answer,
         cached=plain if given.cached is None else given.cached,
-        cache_write=plain if given.cache_write is None else given.cache_write,
+        cache_write=write,
+        cache_write_1h=write if given.cache_write_1h is None else given.cache_write_1h,
         audio_in=plain if given.audio_in is None else given.audio_in,
         audio_out=answer if given.audio_out is None else given.audio_out,
         image_in=plain if given.image_in is None else given.image_in,
         image_out=answer if given.image_out is None else given.image_out,
         reasoning=answer if given.reasoning is None else given.reasoning,
+        search_unit=given.search_unit,
         max_input_tokens=max_input_tokens,
         max_output_tokens=max_output_tokens,
         tiers=tiers,

@@ -11,23 +11,31 @@ import orjson
 
 from gateway.services.prices.price import Price, PriceOverride, make_price
 
-# The figures of a line in prices.json, in pico-dollars per token; see `update.py`, which writes them.
+# The figures of a line in prices.json, in pico-dollars per token, the last one per search unit; see `update.py`, which
+# writes them.
 FIGURES: Final = (
     "input",
     "output",
     "cached",
     "cache_write",
+    "cache_write_1h",
     "reasoning",
     "audio_in",
     "audio_out",
     "image_in",
     "image_out",
+    "search_unit",
 )
 FILE_NAME: Final = "prices.json"
 _MAX_KNOWN: Final = 4096
 # gpt-4o-2024-08-06, claude-sonnet-4-5-20250929, claude-3-5-sonnet@20240620
 _SNAPSHOT = re.compile(r"(-\d{4}-\d{2}-\d{2}|[-@]\d{8})$")
 _ANY_PROVIDER: Final = "litellm"
+# A fine-tuned model's price is that of ft:its-base: ft:gpt-4o-mini-2024-07-18:acme::id.
+_FINE_TUNED = re.compile(r"^(ft:[^:]+):.*")
+# How litellm is to call a model may stand before its name, and in which region: the map has those regions alone that
+# have prices of their own. https://docs.litellm.ai/docs/providers/bedrock (read 2026-11)
+_ROUTES: Final = {"bedrock": re.compile(r"(?:converse(?:_like)?|invoke|chat_completions|[a-z]{2}(?:-[a-z]+)+-\d)/")}
 # Types of ours that are one provider.
 _ONE_PRICE: Final = {"azure_v1": "azure"}
 
@@ -53,8 +61,8 @@ class Prices:
 
         `asked` is the name that the client used: a price declared for it wins, then one for `model`. Then the price
         map: the very name, if it is this provider's; the name behind the provider's (`groq/…`); both without the date
-        of a snapshot. Another provider's price for the same name is never taken, except for the type `litellm`,
-        whose model names begin with the provider.
+        of a snapshot; a fine-tuned model's as that of its base. Another provider's price for the same name is never
+        taken, except for the type `litellm`, whose model names begin with the provider.
         """
         if self._overrides:
             for name in (asked, model):
@@ -75,7 +83,7 @@ class Prices:
                 return _price(row)
         owner, _, name = model.partition("/")
         if provider_type == _ANY_PROVIDER and name:  # openai/gpt-4o-mini stands there as gpt-4o-mini
-            return self._look_up(owner, name)
+            return next((price for bare in _without_routes(owner, name) if (price := self._look_up(owner, bare))), None)
         return None
 
     def _row(self, name: str) -> dict[str, Any] | None:
@@ -91,7 +99,17 @@ class Prices:
         return row
 
 
+def _without_routes(owner: str, name: str) -> Iterator[str]:
+    """`name`, and what is left of it without each of the routes before it."""
+    yield name
+    route = _ROUTES.get(owner)
+    while route is not None and (found := route.match(name)):
+        name = name[found.end() :]
+        yield name
+
+
 def _candidates(provider_type: str, model: str) -> Iterator[str]:
+    model = _FINE_TUNED.sub(r"\1", model)
     bare = _SNAPSHOT.sub("", model)
     for name in (model, bare) if bare != model else (model,):
         yield name
@@ -146,9 +164,11 @@ def _figures(figures: Sequence[int | None]) -> PriceOverride:
         output=given.get("output") or 0,
         cached=given.get("cached"),
         cache_write=given.get("cache_write"),
+        cache_write_1h=given.get("cache_write_1h"),
         reasoning=given.get("reasoning"),
         audio_in=given.get("audio_in"),
         audio_out=given.get("audio_out"),
         image_in=given.get("image_in"),
         image_out=given.get("image_out"),
+        search_unit=given.get("search_unit") or 0,
     )

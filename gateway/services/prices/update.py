@@ -30,32 +30,38 @@ _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "output": ("output_cost_per_token",),
     "cached": ("cache_read_input_token_cost", "input_cost_per_token_cache_hit"),
     "cache_write": ("cache_creation_input_token_cost",),
+    "cache_write_1h": ("cache_creation_input_token_cost_above_1hr",),
     "reasoning": ("output_cost_per_reasoning_token",),
     "audio_in": ("input_cost_per_audio_token",),
     "audio_out": ("output_cost_per_audio_token",),
     "image_in": ("input_cost_per_image_token",),
     "image_out": ("output_cost_per_image_token",),
+    "search_unit": ("input_cost_per_query",),
 }
+# Others than these are asked queries of another kind, at prices that nothing here can meter.
+_SEARCHES: Final = "rerank"
 _ONE_MODEL: Final = b'"provider"'
 _SERVICES: Final = {"batch": "_batches", "flex": "_flex", "priority": "_priority"}
 _TIERS: Final = (100_000, 128_000, 200_000, 256_000, 272_000, 512_000)
 
 
 def pico_usd(usd: float) -> int:
-    """Dollars per token as written in the map, in whole pico-dollars; float noise is rounded away.
+    """Dollars per token or search unit as written in the map, in whole pico-dollars; float noise is rounded away.
 
     Raises ValueError for a price that is finer in earnest.
     """
     exact = Decimal(repr(usd)) * _PICO
     pico = exact.quantize(Decimal(1), ROUND_HALF_UP)
     if abs(exact - pico) > _NOISE * pico:
-        raise ValueError(f"{usd} USD per token is finer than a pico-dollar")
+        raise ValueError(f"{usd} USD is finer than a pico-dollar")
     return int(pico)
 
 
 def compact(model: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What is kept of a model in the map; None where it has no price per token, which is all that can be metered."""
+    """What is kept of a model in the map; None where it has no price that can be metered."""
     model = _without_ranges(model)
+    if model.get("mode") != _SEARCHES:
+        model = {key: value for key, value in model.items() if key != "input_cost_per_query"}
     price = _figures(model, "")
     if price is None:
         return None
@@ -103,12 +109,23 @@ def _figures(model: Mapping[str, Any], suffix: str) -> list[int | None] | None:
     if given["cache_write"] == 0 and given["input"]:
         # "Nothing on top", where others give the whole price.
         given["cache_write"] = None
+    if given["cache_write_1h"] is None and _is_claudes(given["input"], given["cache_write"]):
+        given["cache_write_1h"] = 2 * (given["input"] or 0)
     if all(value is None for value in given.values()):
         return None
     figures = list(given.values())
     while figures and figures[-1] is None:
         figures.pop()
     return figures
+
+
+def _is_claudes(plain: int | None, write: int | None) -> bool:
+    """Does writing to the cache cost 1.25 times the plain price? For an hour it then costs twice that, which the map
+    leaves out for some regions and resellers.
+
+    https://platform.claude.com/docs/en/build-with-claude/prompt-caching (read 2026-11)
+    """
+    return bool(plain) and write is not None and plain is not None and 4 * write == 5 * plain
 
 
 def _tiers(model: Mapping[str, Any], suffix: str) -> dict[str, list[int | None]]:

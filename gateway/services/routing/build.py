@@ -98,8 +98,9 @@ def build_routes(settings: Settings, around: Surroundings) -> tuple[Routes, dict
         route = _route(model, accounts, around.breakers)
         if not route.targets:
             continue  # it was made for a provider that is left out
-        for name in (model.name, *model.aliases):
-            declared[name] = replace(route, name=name)
+        declared[model.name] = route
+        for alias in model.aliases:
+            declared[alias] = replace(route, name=alias, alias_of=model.name)
     targets = {target.name: target for route in declared.values() for target in route.targets}
 
     def direct(provider: str, model: str) -> Target | None:
@@ -218,6 +219,7 @@ def _account(
         limits=_limits(limits, declared.timeouts),
         manner=manner_of(known, declared, options, ring, around.environ, Signing(around.pool, around.tasks)),
         local=known.local,
+        finishes=(declared.on_client_gone or upstream.on_client_gone) == "finish",
     )
 
 

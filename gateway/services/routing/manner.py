@@ -83,6 +83,7 @@ def manner_of(
             unsupported=unsupported,
             renamed=renamed,
             stream_usage=known.stream_usage if declared.stream_usage is None else declared.stream_usage,
+            call_id_characters=known.call_id_characters,
         ),
         dialect=None if known.dialect == "openai" else find_dialect(known.dialect),
         keeps_foreign=known.keeps_foreign,

@@ -14,13 +14,20 @@ _MAX_DIRECT = 1024
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One declared model. `targets` are grouped by rising priority; the fallbacks are names of other models."""
+    """One declared model. `targets` are grouped by rising priority; the fallbacks are names of other models. `alias_of`
+    is the model's own name where `name` is an alias."""
 
     name: str
     targets: tuple[Target, ...]
     context_fallbacks: tuple[str, ...] = ()
     policy_fallbacks: tuple[str, ...] = ()
     created: int = 0
+    alias_of: str = ""
+
+    @property
+    def model(self) -> str:
+        """The model's own name."""
+        return self.alias_of or self.name
 
 
 @dataclass(slots=True)

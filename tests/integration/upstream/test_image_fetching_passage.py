@@ -110,6 +110,22 @@ async def test_different_images_are_fetched_each_and_keep_their_places(pool: Poo
     assert [text for text in texts(body) if text in wanted] == wanted
 
 
+@pytest.mark.parametrize(
+    ("dialect", "kind"),
+    [("ai21", "image"), ("palm", "image"), ("ai21", "file"), ("palm", "file"), ("cohere", "file"), ("ollama", "file")],
+)
+async def test_what_the_provider_takes_in_no_form_is_refused_before_it_is_fetched(
+    pool: Pool, dialect: str, kind: str
+) -> None:
+    async with serving(answering(PICTURE)) as server:
+        url = f"http://{server.origin.name}/report"
+        part = picture(url) if kind == "image" else {"type": "file", "file": {"file_url": url}}
+        error = await Passing(pool, dialect).refuse({"role": "user", "content": [part]})
+        assert not server.peers
+    assert error.code == "unsupported_parameter"
+    assert str(error.param).startswith("messages[0].content[0]")
+
+
 async def test_an_image_in_a_tools_result_is_fetched_too(pool: Pool) -> None:
     call = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
     async with serving(answering(PICTURE)) as server:

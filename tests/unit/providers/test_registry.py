@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +19,9 @@ from gateway.wire.lacking import CHAT_PARAMETERS
 from gateway.wire.openai import CHAT, Variations, encode_request, read_request
 
 FOLDER = Path(gateway.providers.__file__).parent
-FILES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "provider", "registry"))
+FILES = sorted(
+    path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "billing", "provider", "registry")
+)
 COMPATIBLE = {
     "mistral": "MISTRAL_API_KEY",
     "groq": "GROQ_API_KEY",
@@ -118,3 +121,12 @@ def test_a_field_that_nobody_sends_is_a_mistake(change: dict[str, object], said:
 
 def test_canonical_fields_of_every_operation_are_known() -> None:
     check(_with({"unsupported": CHAT_PARAMETERS | {"dimensions", "top_n"}, "renamed": {"input_type": "task"}}))
+
+
+def test_every_extra_that_a_provider_needs_is_one_of_the_packages() -> None:
+    project = tomllib.loads((FOLDER.parents[1] / "pyproject.toml").read_text())["project"]
+    extras = {name: known.extra for name, known in PROVIDERS.items() if known.extra is not None}
+    assert sorted(extras) == ["bedrock", "litellm", "vertex"]
+    for extra in extras.values():
+        (requirement,) = project["optional-dependencies"][extra.name]
+        assert re.match(r"[a-z-]+", requirement)[0].replace("-", ".") == extra.module  # type: ignore[index]

@@ -219,7 +219,13 @@ class FakeAdmission:
         self.open: set[int] = set()
         self.closed: list[Outcome] = []
 
-    async def admit(self, job: Any, target: Target, attempt: int) -> int:
+    async def reserve(self, job: Any, target: Target) -> None:
+        pass
+
+    def forgo(self, reservation: None) -> None:
+        pass
+
+    async def admit(self, job: Any, target: Target, attempt: int, reservation: None) -> int:
         await asyncio.sleep(0)
         if attempt in self._refuse:
             raise self._refuse[attempt]

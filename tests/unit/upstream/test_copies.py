@@ -13,6 +13,7 @@ from gateway.upstream.copies import MAX_COPIES, copies_of, run_copies
 from gateway.upstream.job import Outcome, Reply
 from gateway.upstream.target import Manner
 from gateway.wire.dialects import find_dialect
+from gateway.wire.endpoints import MESSAGES
 from tests.unit.upstream.fakes import FakeJob, FakeLine, target, whole
 
 ANSWER = {
@@ -43,15 +44,18 @@ def test_a_provider_that_answers_once_is_asked_as_often_as_answers_are_wanted() 
         assert copies_of(job(name, n=3)) == 1
 
 
-def test_what_cannot_be_done_is_refused_by_name() -> None:
-    for made, code in (
-        (job("anthropic", n=2, streamed=True), "unsupported_parameter"),
-        (job("anthropic", n=MAX_COPIES + 1), "invalid_field"),
-    ):
+def test_too_many_are_refused_by_name_streamed_or_not() -> None:
+    for streamed in (False, True):
+        assert copies_of(job("anthropic", n=MAX_COPIES, streamed=streamed)) == MAX_COPIES
         with pytest.raises(GatewayError) as caught:
-            copies_of(made)
-        assert caught.value.code == code
-        assert caught.value.param == "n"
+            copies_of(job("anthropic", n=MAX_COPIES + 1, streamed=streamed))
+        assert (caught.value.code, caught.value.param) == ("invalid_field", "n")
+
+
+def test_what_another_api_means_by_n_is_for_its_own_dialect_to_say() -> None:
+    made = job("anthropic", n=2)
+    made.endpoint = MESSAGES
+    assert copies_of(made) == 1
 
 
 async def test_the_answers_become_one_with_all_their_choices_and_usage() -> None:

@@ -82,6 +82,17 @@ def test_a_slowed_key_waits_as_long_as_it_is_told_and_no_longer_than_an_hour() -
     assert "key 1" in picked(both, 2, NOW + LONGEST_PAUSE_S)
 
 
+def test_only_benched_keys_are_counted_and_only_until_they_are_tried_again() -> None:
+    three = ring(1, 1, 1)
+    assert three.benched(NOW) == 0
+    three.slow_down(three.keys[0], NOW + 60, NOW)
+    three.spare(three.keys[1], NOW + 60, NOW)
+    assert three.benched(NOW) == 0
+    three.bench(three.keys[2], "upstream_quota", NOW)
+    assert three.benched(NOW) == 1
+    assert three.benched(NOW + FIRST_BENCH_S) == 0
+
+
 def test_a_slowed_key_is_still_benched_when_it_is_refused() -> None:
     both = ring(1, 1)
     both.slow_down(both.keys[0], NOW + 2, NOW)

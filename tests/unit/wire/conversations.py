@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from gateway.providers.mistral import PROVIDER
 from gateway.wire.dialect import Ask, Dialect
 from gateway.wire.dialects import find_dialect
 from gateway.wire.openai import Variations
@@ -17,6 +18,11 @@ from gateway.wire.remote_parts import inlined, remote_urls
 from tests.unit.wire.hearing import Heard, hear_anthropic, hear_bedrock, hear_gemini, hear_ollama, hear_openai
 
 Body = dict[str, Any]
+
+# The provider of OpenAI's format with a rule of its own for the ids of calls.
+MISTRAL = Variations(
+    PROVIDER.unsupported, PROVIDER.renamed, PROVIDER.stream_usage, call_id_characters=PROVIDER.call_id_characters
+)
 
 SYSTEM, QUESTION, GO_ON = "You plan trips.", "Where is this, and how do I get there?", "And tomorrow?"
 WEATHER, TRAINS = "get_weather", "look_up_public_transport_connections"
@@ -115,6 +121,10 @@ def _openai(name: str, turn: int) -> Body:
     return _completion({"content": said(name, turn), "refusal": None, "annotations": [], "tool_calls": calls}, turn)
 
 
+def _mistral(name: str, turn: int) -> Body:
+    return _completion({"content": said(name, turn), "tool_calls": _functions("D681Pev", start=f"{turn}")}, turn)
+
+
 def _function(name: str, arguments: Body) -> Body:
     return {"name": name, "arguments": orjson.dumps(arguments).decode()}
 
@@ -189,6 +199,7 @@ class Side:
 def _sides() -> Iterator[Side]:
     azure = OpenAIDialect(variations=Variations(), who="the provider 'azure'")
     openai = OpenAIDialect(variations=Variations(), who="the provider 'openai'")
+    mistral = OpenAIDialect(variations=MISTRAL, who="the provider 'mistral'")
     marks = frozenset({"cache_control", "signature"})
     bedrock = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
     find = find_dialect
@@ -203,6 +214,7 @@ def _sides() -> Iterator[Side]:
     yield Side("huggingface", find("huggingface"), "moonshotai/Kimi-K2", _huggingface, hear_openai, "plain")
     yield Side("bedrock", find("bedrock"), bedrock, _bedrock, hear_bedrock, "claude", "claude", marks)
     yield Side("openai", openai, "gpt-4o", _openai, hear_openai)
+    yield Side("mistral", mistral, "mistral-large-latest", _mistral, hear_openai)
     yield Side("azure", azure, "our-gpt", _openai, hear_openai)
 
 

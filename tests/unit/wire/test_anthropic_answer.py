@@ -7,6 +7,7 @@ import pytest
 
 from gateway.errors import Again, GatewayError
 from gateway.wire.anthropic import DIALECT
+from gateway.wire.anthropic_tap import MessagesTap
 from gateway.wire.usage import Usage
 from tests.unit.wire.anthropic_asks import answer, make_ask
 
@@ -85,6 +86,33 @@ def test_usage_adds_up_what_was_cached_and_what_was_not() -> None:
     }
     _, usage = DIALECT.decode(make_ask(), orjson.dumps({"content": [], "usage": used}))
     assert usage == Usage(prompt=15, completion=11, cached=5, cache_write=7, reasoning=2)
+
+
+@pytest.mark.shows("anthropic", "usage")
+@pytest.mark.parametrize(
+    ("told", "hour"),
+    [
+        ({"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 4}, 4),
+        ({"ephemeral_1h_input_tokens": 400}, 7),
+        ({"ephemeral_1h_input_tokens": "4"}, 0),
+        ({}, 0),
+        (None, 0),
+        ([4], 0),
+    ],
+)
+def test_what_is_written_to_the_cache_for_an_hour_is_told_apart(told: object, hour: int) -> None:
+    used = {"input_tokens": 3, "cache_creation_input_tokens": 7, "cache_creation": told, "output_tokens": 11}
+    expected = Usage(prompt=10, completion=11, cache_write=7, cache_write_1h=hour)
+    assert DIALECT.decode(make_ask(), orjson.dumps({"content": [], "usage": used}))[1] == expected
+    tap = MessagesTap(rename_to=None)
+    started = {"type": "message_start", "message": {"usage": {**used, "output_tokens": 1}}}
+    ended = {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 11, "cache_creation_input_tokens": 7}}
+    decoder = DIALECT.decoder(make_ask())
+    for event in (started, ended):
+        data = b"event: %b\ndata: %b\n\n" % (str(event["type"]).encode(), orjson.dumps(event))
+        tap.feed(data)
+        decoder.feed(data)
+    assert tap.usage == decoder.usage == expected
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b"{}", b'{"content":"text"}', b"<html>", b'{"content":null}'])

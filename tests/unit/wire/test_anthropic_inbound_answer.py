@@ -55,6 +55,12 @@ def test_an_answer_becomes_a_message() -> None:
     }
 
 
+def test_what_was_written_to_the_cache_for_an_hour_is_told_apart() -> None:
+    usage = render({}, Usage(prompt=100, cache_write=30, cache_write_1h=20))["usage"]
+    assert usage["cache_creation_input_tokens"] == 30
+    assert usage["cache_creation"] == {"ephemeral_5m_input_tokens": 10, "ephemeral_1h_input_tokens": 20}
+
+
 def test_an_answer_without_anything_is_an_empty_message() -> None:
     message = render({})
     assert (message["content"], message["stop_reason"], message["model"]) == ([], "end_turn", "m")
@@ -269,7 +275,7 @@ def test_failures_have_anthropics_types(error: GatewayError, kind: str) -> None:
 def test_every_failure_can_be_told_also_in_a_stream() -> None:
     for code in FAILURES:
         error = GatewayError(code, 'It "broke"\n\ud800', raw=b"{}")
-        event = INBOUND.error_event(error, "req_1")
+        event = INBOUND.encoder(request()).fail(error, "req_1")
         assert event.startswith(b"event: error\ndata: ")
         assert event.endswith(b"\n\n")
         assert event.count(b"\n") == 3

@@ -183,6 +183,23 @@ def test_cached_tokens_count_into_the_prompt() -> None:
     assert answer["usage"]["prompt_tokens_details"] == {"cached_tokens": 100, "cache_write_tokens": 30}
 
 
+@pytest.mark.shows("bedrock", "usage")
+@pytest.mark.parametrize(
+    ("details", "hour"),
+    [
+        ([{"ttl": "1h", "inputTokens": 20}, {"ttl": "5m", "inputTokens": 10}], 20),
+        ([{"ttl": "1h", "inputTokens": 99}], 30),
+        ([{"ttl": "1h"}, None, {"ttl": "5m", "inputTokens": 30}], 0),
+        ("1h", 0),
+    ],
+)
+def test_what_is_written_to_the_cache_for_an_hour_is_told_apart(details: object, hour: int) -> None:
+    counts = {"inputTokens": 5, "outputTokens": 2, "cacheWriteInputTokens": 30, "cacheDetails": details}
+    _, usage = DIALECT.decode(ask(), orjson.dumps(converse({"text": "a"}, usage=counts)))
+    _, decoder = streamed(ask(), converse_stream({"text": "a"}, usage=counts))
+    assert usage == decoder.usage == Usage(prompt=35, completion=2, cache_write=30, cache_write_1h=hour)
+
+
 @pytest.mark.shows("bedrock", "streaming")
 def test_the_first_chunk_comes_with_the_first_event_and_names_the_role() -> None:
     decoder = DIALECT.decoder(ask())

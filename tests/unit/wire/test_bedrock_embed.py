@@ -49,6 +49,18 @@ def test_cohere_embeds_many_texts_and_openais_packing_is_made_here() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "usage"),
+    [(b"8", Usage(8)), (b"0", Usage()), (b"", None), (b"-1", None), (b"8.5", None), (b"9" * 400, None)],
+)
+def test_cohere_counts_its_tokens_in_a_header(text: bytes, usage: Usage | None) -> None:
+    asked = ask("cohere.embed-english-v3", operation="embeddings", input=["a"])
+    asked.answer_headers = [(b"date", b"today"), (b"x-amzn-bedrock-input-token-count", text)]
+    answer, counted = DIALECT.decode(asked, b'{"embeddings": [[0.5]]}')
+    assert counted == usage
+    assert answer["usage"]["prompt_tokens"] == (usage.prompt if usage is not None else 0)
+
+
+@pytest.mark.parametrize(
     ("model", "fields", "param"),
     [
         ("amazon.titan-embed-text-v2:0", {"input": ["a", "b"]}, "input"),

@@ -1,12 +1,15 @@
-"""Ids of calls for providers that want each of them once."""
+"""Ids of calls as providers take them."""
 
 from __future__ import annotations
 
+import re
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.wire.anthropic_messages import tool_id
-from gateway.wire.call_ids import CallIds
+from gateway.wire.call_ids import CallIds, exactly, no_longer_than, with_plain_ids
 
 IDS = st.sampled_from(["0", "0_2", "0_3", "a.b", "a_b", "call_1", "x" * 200])
 
@@ -52,3 +55,31 @@ def test_ten_thousand_calls_of_one_id_take_one_try_each() -> None:
     ids = CallIds(plain)
     assert len({ids.call("0") for _ in range(10_000)}) == 10_000
     assert tries < 20_001
+
+
+@given(st.text(), st.text())
+def test_an_exact_id_is_always_the_same_has_its_length_and_stays_itself(given_id: str, other: str) -> None:
+    plain = exactly(9)
+    written = plain(given_id)
+    assert re.fullmatch("[a-zA-Z0-9]{9}", written)
+    assert plain(given_id) == plain(written) == written
+    assert (plain(other) == written) == (other in (given_id, written))
+
+
+@pytest.mark.parametrize("given_id", ["x" * 40, "é" * 40])
+def test_an_id_that_is_short_enough_stays_as_it_is(given_id: str) -> None:
+    plain = no_longer_than(40)
+    assert plain(given_id) == given_id
+    assert len(plain(given_id + "1")) == 40
+    assert plain(given_id + "1") != plain(given_id + "2")
+
+
+def test_only_ids_are_changed_and_a_message_without_any_is_the_same_object() -> None:
+    plain = exactly(3)
+    for message in ({"role": "user", "content": "a"}, {"role": "tool", "tool_call_id": "abc"}, {"tool_calls": [{}, 1]}):
+        assert with_plain_ids(message, plain) is message
+    odd = {"tool_call_id": 7, "tool_calls": [{"id": None}, {"id": "call_1", "function": {"name": "f"}}, "x"]}
+    assert with_plain_ids(odd, plain) == {
+        "tool_call_id": 7,
+        "tool_calls": [{"id": None}, {"id": plain("call_1"), "function": {"name": "f"}}, "x"],
+    }

@@ -97,7 +97,6 @@ def test_images_go_by_url_and_as_data() -> None:
     ]
     assert sent(messages=[{"role": "user", "content": parts}])["messages"][0]["content"] == parts
     assert COHERE.image_urls
-    assert not COHERE.file_urls
 
 
 @pytest.mark.parametrize(

@@ -92,4 +92,20 @@ def test_tokens_of_a_rerank_are_used_where_they_are_told() -> None:
     meta = {"billed_units": {"search_units": 1}, "tokens": {"input_tokens": 12}}
     body = orjson.dumps({"results": [{"index": 0, "relevance_score": 0.5}], "meta": meta})
     answer, usage = COHERE.decode(ask("rerank", query="q", documents=["a"]), body)
-    assert (answer["id"], answer["meta"], usage) == ("chatcmpl-abc", meta, Usage(12))
+    assert (answer["id"], answer["meta"], usage) == ("chatcmpl-abc", meta, Usage(12, search_units=1))
+
+
+@pytest.mark.parametrize(
+    ("meta", "usage"),
+    [
+        ({"billed_units": {"search_units": 3.0}}, Usage(search_units=3)),
+        ({"billed_units": {"search_units": 0}}, Usage()),
+        ({"billed_units": {"search_units": "3"}}, Usage()),
+        ({"billed_units": {"images": 1}}, None),
+        ({"billed_units": [1], "tokens": 7}, None),
+        ({}, None),
+    ],
+)
+def test_a_rerank_used_the_search_units_that_are_billed(meta: Any, usage: Usage | None) -> None:
+    body = orjson.dumps({"results": [], "meta": meta})
+    assert COHERE.decode(ask("rerank", query="q", documents=["a"]), body)[1] == usage

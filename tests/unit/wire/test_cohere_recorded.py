@@ -260,7 +260,7 @@ def test_recorded_reranks_come_out_as_they_were() -> None:
         answer, usage = COHERE.decode(ask_of(row, "rerank"), body_of(row))
         theirs = row["response"]
         assert answer == {name: theirs[name] for name in ("id", "results", "meta")}
-        assert usage is None
+        assert usage == Usage(search_units=theirs["meta"]["billed_units"]["search_units"])
 
 
 @pytest.mark.shows("cohere", "errors")

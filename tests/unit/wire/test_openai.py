@@ -92,6 +92,31 @@ FIELDS = st.sampled_from(
 REQUESTS = st.dictionaries(FIELDS, JSON | st.sampled_from(["m", True, {"include_usage": True}, [{"role": "user"}]]))
 
 
+def test_ids_of_calls_that_the_provider_refuses_are_the_only_change_and_are_looked_for_only_there() -> None:
+    call = {"id": "call_abcdef", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages = [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_abcdef", "content": "y"},
+    ]
+    body = orjson.dumps({"model": "m", "messages": messages})
+    document = read_request(CHAT, body)
+    assert encode_request(body, document, "m", PLAIN) is body
+    strict = Variations(call_id_characters=9)
+    sent = orjson.loads(encode_request(body, document, "m", strict))
+    written = sent["messages"][2]["tool_call_id"]
+    assert len(written) == 9
+    assert sent["messages"][1]["tool_calls"] == [{**call, "id": written}]
+    sent["messages"][1]["tool_calls"][0]["id"] = sent["messages"][2]["tool_call_id"] = "call_abcdef"
+    assert sent == document
+    assert orjson.loads(body) == document, "the request was changed"
+    for odd in (b"7", b"[7]", b'{"tool_calls":7}'):
+        body = b'{"model":"m","input":"x","tool_call":0,"messages":%b}' % odd
+        assert orjson.loads(encode_request(body, orjson.loads(body), "m", strict)) == orjson.loads(body)
+    plain = b'{"model":"m","messages":[{"role":"user","content":"x"}]}'
+    assert encode_request(plain, read_request(CHAT, plain), "m", strict) is plain
+
+
 @given(REQUESTS | JSON, st.sampled_from(OPENAI_ENDPOINTS), st.sampled_from([PLAIN, Variations(stream_usage=False)]))
 def test_whatever_json_comes_it_is_refused_by_a_gateway_error_or_encoded_as_it_was_read(
     document: Any, endpoint: Any, variations: Variations
@@ -136,6 +161,16 @@ def test_bytes_that_are_no_request_are_refused_by_a_gateway_error(body: bytes) -
             Usage(prompt=10, completion=5, cached=4, audio_in=1, reasoning=2, audio_out=3),
         ),
         ({"prompt_tokens": 8, "completion_tokens": 1, "prompt_cache_hit_tokens": 6}, Usage(8, 1, cached=6)),
+        (
+            {
+                "prompt_tokens": 8,
+                "prompt_tokens_details": {
+                    "cache_creation_tokens": 5,
+                    "cache_creation_token_details": {"ephemeral_1h_input_tokens": 3, "ephemeral_5m_input_tokens": 2},
+                },
+            },
+            Usage(8, cache_write=5, cache_write_1h=3),
+        ),
         ({"input_tokens": 3, "output_tokens": 2}, Usage(3, 2)),
         ({"total_tokens": 9}, Usage(9)),
         ({"prompt_tokens": 0, "completion_tokens": 0}, Usage()),

@@ -22,6 +22,7 @@ def _body(**detail: Any) -> bytes:
     [
         (400, _body(message="m", code="x"), "upstream_4xx", 400),
         (400, _body(message="This model's maximum context length is 10"), "context_length_exceeded", 400),
+        (400, _body(message="Try more.", code=400, type="exceed_context_size_error"), "context_length_exceeded", 400),
         (400, _body(message="m", code="content_filter"), "content_policy_violation", 400),
         (403, _body(message="m", code="moderation_blocked"), "content_policy_violation", 403),
         (401, _body(message="m"), "upstream_auth", 502),

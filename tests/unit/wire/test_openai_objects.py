@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,7 +71,15 @@ def test_answers_tell_of_results_too() -> None:
     assert objects_in("file", {"id": "x" * 257}) == []
 
 
-def test_bodies_that_name_a_decisive_key_twice_are_ambiguous() -> None:
-    assert is_ambiguous(b'{"previous_response_id": "a", "previous_response_id": null}')
-    assert is_ambiguous(b'{"previous_response\\u005fid": "a"}')
-    assert not is_ambiguous(b'{"model": "a", "input": "x"}')
+@pytest.mark.parametrize(
+    ("body", "ambiguous"),
+    [
+        (b'{"previous_response_id": "a", "previous_response_id": null}', True),
+        (b'{"previous_response\\u005fid": "a"}', True),
+        (b'{"max_output_tokens": 100000, "max_output_tokens": 1}', True),
+        (b'{"input": [{"file_id": "a", "file_id": "b"}]}', True),
+        (b'{"model": "a", "input": "x"}', False),
+    ],
+)
+def test_bodies_that_name_a_decisive_key_twice_are_ambiguous(body: bytes, ambiguous: bool) -> None:
+    assert is_ambiguous(body, orjson.loads(body)) is ambiguous

@@ -554,7 +554,8 @@ def test_a_stream_that_breaks_before_it_began_has_a_beginning() -> None:
 def test_an_error_has_openais_shape() -> None:
     error = GatewayError("invalid_field", "The field 'input' is odd.", param="input")
     assert orjson.loads(INBOUND.error_body(error, "req_1"))["error"]["param"] == "input"
-    (event,) = events_of(INBOUND.error_event(error, "req_1"))
+    events = events_of(INBOUND.encoder(document()).fail(error, "req_1"))
+    (event,) = [event for event in events if event["type"] == "error"]
     check_with_sdk(event)
     assert (event["code"], event["param"], event["error"]["request_id"]) == ("invalid_field", "input", "req_1")
 

@@ -5,6 +5,7 @@ PaLM is not among them, which has neither tools nor images.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import permutations
 from typing import Any
@@ -16,11 +17,13 @@ from gateway.errors import GatewayError
 from gateway.wire.anthropic_inbound import INBOUND
 from gateway.wire.anthropic_inbound_thinking import without_foreign_marks
 from gateway.wire.dialects import MODULES
+from gateway.wire.openai import encode_request
 from gateway.wire.openai_inbound import OPENAI
 from tests.unit.wire.conversations import (
     CALLS,
     GO_ON,
     INLINE,
+    MISTRAL,
     PIXELS,
     QUESTION,
     RESULTS,
@@ -99,8 +102,8 @@ def refused(side: Side, document: Body) -> GatewayError:
 
 
 def test_every_native_dialect_but_palm_is_among_them() -> None:
-    assert set(SIDES) == {*MODULES, "openai", "azure"} - {"palm"}
-    assert len(PAIRS) == 90
+    assert set(SIDES) == {*MODULES, "openai", "azure", "mistral"} - {"palm"}
+    assert len(PAIRS) == 110
 
 
 @pytest.mark.parametrize(("first", "second"), PAIRS)
@@ -182,6 +185,23 @@ def test_long_ids_are_made_ones_that_openai_takes(first: str, second: str) -> No
     heard = SIDES[second].hear(SIDES[second].told(document))
     assert max(len(call[0]) for call in heard.calls) <= 40
     assert heard.answered() == ANSWERED
+
+
+@pytest.mark.parametrize("first", SIDES)
+def test_mistral_gets_ids_of_nine_letters_and_digits_whichever_way_the_request_takes(first: str) -> None:
+    """Its own ids stay; OpenAI's clients' requests are passed on, those of others are translated."""
+    document = go_on(begun(pictures=False), SIDES[first], 1)
+    passed = orjson.loads(encode_request(orjson.dumps(document), document, "mistral-large-latest", MISTRAL))
+    for body in (SIDES["mistral"].told(document), passed):
+        heard = SIDES["mistral"].hear(body)
+        assert heard.answered() == ANSWERED
+        ids = [call[0] for call in heard.calls]
+        assert all(re.fullmatch("[a-zA-Z0-9]{9}", ident) for ident in ids)
+        assert len(set(ids)) == len(ids)
+        if first == "mistral":
+            assert ids == [call["id"] for call in document["messages"][2]["tool_calls"]]
+    again = SIDES["mistral"].hear(SIDES["mistral"].told(document))
+    assert again.calls == SIDES["mistral"].hear(passed).calls
 
 
 @pytest.mark.parametrize("first", [name for name in SIDES if name not in ("anthropic", "bedrock")])

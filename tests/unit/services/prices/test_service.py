@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from importlib.resources import files
+
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.services.prices.price import PriceOverride
-from gateway.services.prices.service import Prices
+from gateway.services.prices.service import FILE_NAME, Prices
 from gateway.services.prices.update import render
 from gateway.wire.usage import Usage
 
@@ -28,6 +31,9 @@ def prices() -> Prices:
         "azure/gpt-4o": model("azure", 2),
         "groq/openai/gpt-oss-120b": model("groq", 3),
         "together_ai/Qwen": model("together_ai", 4),
+        "ft:gpt-4o-2024-05-13": model("openai", 8),
+        "us.anthropic.claude": model("bedrock_converse", 10),
+        "bedrock/us-gov-west-1/us.anthropic.claude": model("bedrock", 11),
         "instruct": model("text-completion-openai", 5),
         'odd"name\\': model("openai", 6),
         "gemini/pro": model(
@@ -57,6 +63,13 @@ def prices() -> Prices:
         ("litellm", "groq/openai/gpt-oss-120b", 3),
         ("litellm", "openai/gpt-4o", 1),
         ("azure_v1", "gpt-4o", 2),
+        ("openai", "ft:gpt-4o-2024-05-13:acme:support:9abc", 8),
+        ("litellm", "openai/ft:gpt-4o-2024-05-13:acme::9abc", 8),
+        ("litellm", "bedrock/us.anthropic.claude", 10),
+        ("litellm", "bedrock/converse/us.anthropic.claude", 10),
+        ("litellm", "bedrock/invoke/eu-central-1/us.anthropic.claude", 10),
+        ("litellm", "bedrock/us-gov-west-1/us.anthropic.claude", 11),
+        ("litellm", "bedrock/converse/us-gov-west-1/us.anthropic.claude", 11),
     ],
 )
 def test_a_model_is_found_by_the_names_that_providers_give_it(
@@ -77,6 +90,10 @@ def test_a_model_is_found_by_the_names_that_providers_give_it(
         ("openai", "models"),
         ("demo", "demo"),
         ("azur", "gpt-4o"),
+        ("openai", "ft:gpt-4o:acme::9abc"),
+        ("litellm", "openrouter/openai/gpt-4o"),
+        ("litellm", "groq/converse/openai/gpt-oss-120b"),
+        ("litellm", "bedrock/converse/gpt-4o"),
     ],
 )
 def test_a_price_is_never_guessed_or_taken_from_another_provider(prices: Prices, provider_type: str, name: str) -> None:
@@ -110,6 +127,16 @@ def test_limits_tiers_and_services_come_along(prices: Prices) -> None:
     ]  # fmt: skip
 
 
+def test_litellm_finds_every_model_of_its_own_map_by_its_providers_name_and_its_own() -> None:
+    prices = Prices.load({})
+    rows = orjson.loads(files("gateway.services.prices").joinpath(FILE_NAME).read_bytes())["models"]
+    for name, row in rows.items():
+        provider = row["provider"]
+        called = name if name.startswith(f"{provider}/") else f"{provider}/{name}"
+        assert prices.find("litellm", name) is not None, name
+        assert prices.find("litellm", called) is not None, called
+
+
 def test_what_is_remembered_of_unknown_names_is_bounded(prices: Prices) -> None:
     for number in range(10_000):
         assert prices.find("openai", f"unknown-{number}") is None
@@ -129,6 +156,12 @@ def test_the_packaged_prices_know_todays_models_and_say_where_they_are_from() ->
     assert price is not None
     assert (price.input, price.output, price.cached) == (150_000, 600_000, 75_000)
     assert prices.find("gemini", "gemini-2.5-pro") is not None
+    claude = prices.find("anthropic", "claude-sonnet-4-5-20250929")
+    assert claude is not None
+    assert (claude.input, claude.cache_write, claude.cache_write_1h) == (3_000_000, 3_750_000, 6_000_000)
     embedding = prices.find("openai", "text-embedding-3-small")
     assert embedding is not None
+    rerank = prices.find("cohere", "rerank-v3.5")
+    assert rerank is not None
+    assert rerank.cost_nano_usd(Usage(search_units=2)) == 4_000_000
     assert embedding.cost_nano_usd(Usage(prompt=1_000_000)) == 20_000_000

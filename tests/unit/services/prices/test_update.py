@@ -49,10 +49,27 @@ def test_a_models_own_names_become_ours() -> None:
         "provider": "openai",
         "mode": "chat",
         "max_input": 1000,
-        "price": [1_000_000, 2_000_000, 100_000, None, None, 3_000_000],
+        "price": [1_000_000, 2_000_000, 100_000, None, None, None, 3_000_000],
         "tiers": {"100000": [5_000_000]},
         "services": {"priority": {"price": [4_000_000]}},
     }
+
+
+def test_writing_for_an_hour_costs_what_the_map_says_or_what_claudes_maker_does() -> None:
+    costs = {"input_cost_per_token": 1e-06, "cache_creation_input_token_cost": 1.25e-06}
+    said = {"cache_creation_input_token_cost_above_1hr": 1.9e-06}
+    for model, hour in (
+        ({**costs, **said}, 1_900_000),
+        (costs, 2_000_000),
+        ({**costs, "cache_creation_input_token_cost": 1.5e-06}, None),
+    ):
+        row = compact(model)
+        assert row is not None
+        assert dict(zip(FIGURES, [*row["price"], None], strict=False))["cache_write_1h"] == hour
+    dearer = {f"{name}_above_200k_tokens": 2 * value for name, value in {**costs, **said}.items()}
+    row = compact({**costs, **said, **dearer})
+    assert row is not None
+    assert row["tiers"] == {"200000": [2_000_000, None, None, 2_500_000, 3_800_000]}
 
 
 def test_ranges_of_prompt_size_become_tiers() -> None:
@@ -63,6 +80,17 @@ def test_ranges_of_prompt_size_become_tiers() -> None:
     row = compact({"litellm_provider": "dashscope", "mode": "chat", "tiered_pricing": ranges})
     assert row is not None
     assert (row["price"], row["tiers"]) == ([1_000_000, 2_000_000], {"256000": [3_000_000, 4_000_000]})
+
+
+def test_a_query_is_a_search_unit_of_rerank_and_of_nothing_else() -> None:
+    query = {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0, "input_cost_per_query": 0.002}
+    rerank, embedding = compact({**query, "mode": "rerank"}), compact({**query, "mode": "embedding"})
+    assert rerank is not None
+    assert embedding is not None
+    assert rerank["price"] == [0, 0, *[None] * 8, 2_000_000_000]
+    assert FIGURES[10] == "search_unit"
+    assert embedding["price"] == [0, 0]
+    assert compact({"mode": "search", "input_cost_per_query": 0.003}) is None
 
 
 def test_image_tokens_are_the_output_of_a_model_that_has_no_other() -> None:

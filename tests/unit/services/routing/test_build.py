@@ -68,6 +68,20 @@ def test_an_alias_leads_to_the_same_targets(tmp_path: Path) -> None:
     assert alias.targets == route.targets
 
 
+@pytest.mark.parametrize(
+    ("everywhere", "there", "finishes"),
+    [(None, None, False), ("finish", None, True), ("finish", "cancel", False), (None, "finish", True)],
+)
+def test_a_provider_that_is_to_be_heard_to_the_end_may_be_one_or_all(
+    tmp_path: Path, everywhere: str | None, there: str | None, finishes: bool
+) -> None:
+    text = CONFIG.replace("headers:", f"on_client_gone: {there}, headers:") if there else CONFIG
+    text += f"upstream: {{on_client_gone: {everywhere}}}\n" if everywhere else ""
+    _, accounts = build_routes(_settings(tmp_path, text), _around({"LAB_KEY": "s3cret"}))
+    assert accounts["lab"].finishes is finishes
+    assert accounts["fast"].finishes is (everywhere == "finish")
+
+
 def test_a_reload_heals_no_target_unless_its_breaker_is_defined_anew(tmp_path: Path) -> None:
     breakers = Breakers(Clock())
     around = _around({"LAB_KEY": "k"}, breakers)
