@@ -14,6 +14,11 @@ _COMMANDS = {
     "check-config": ("gateway.cli.commands", "check_config_command"),
     "migrate": ("gateway.cli.migrate", "migrate"),
     "keys": ("gateway.cli.keys", "keys"),
+    "organisations": ("gateway.cli.organisations", "organisations"),
+    "teams": ("gateway.cli.teams", "teams"),
+    "users": ("gateway.cli.users", "users"),
+    "limits": ("gateway.cli.limits", "limits"),
+    "budgets": ("gateway.cli.budgets", "budgets"),
 }
 
 

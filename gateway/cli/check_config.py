@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
-from gateway.settings import Model, Provider, Settings, SettingsError, is_set, load
+from gateway.providers.provider import Extra
+from gateway.settings import Mistake, Model, Provider, Settings, SettingsError, is_set, load
 
 
-def check_config(provider_types: Mapping[str, str | None], stages: Mapping[str, bool]) -> click.Command:
+def check_config(
+    provider_types: Mapping[str, str | None], stages: Mapping[str, bool], extras: Mapping[str, Extra]
+) -> click.Command:
     """The command, for a registry and a pipeline.
 
     `provider_types` maps each type to the environment variable in which its key usually stands (None:
-    it needs no key); `stages` maps each stage, in order, to whether it may be switched off.
+    it needs no key); `stages` maps each stage, in order, to whether it may be switched off; `extras` are what
+    some types need beside the base installation.
     """
 
     @click.command(name="check-config")
@@ -27,6 +32,8 @@ def check_config(provider_types: Mapping[str, str | None], stages: Mapping[str, 
         """
         try:
             settings = load(file, os.environ, provider_types, stages)
+            if missing := [*missing_extras(settings, extras)]:
+                raise SettingsError(Mistake(str(file), 0, path, message) for path, message in missing)
         except SettingsError as error:
             click.echo(str(error), err=True)
             count = len(error.mistakes)
@@ -36,6 +43,23 @@ def check_config(provider_types: Mapping[str, str | None], stages: Mapping[str, 
             click.echo(line)
 
     return command
+
+
+def missing_extras(settings: Settings, extras: Mapping[str, Extra]) -> Iterator[tuple[str, str]]:
+    """The setting and the message for each provider whose type needs what is not installed. Nothing is imported."""
+    for name, provider in settings.providers.items():
+        extra = extras.get(provider.type)
+        if extra is None or (extra.unless_keyed and (provider.api_key is not None or provider.api_keys)):
+            continue
+        if not _is_installed(extra.module):
+            yield f"providers.{name}", f"a provider of type {provider.type} needs the extra: {extra.command}"
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of a package within another: not even that one is there
+        return False
 
 
 def summary(

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from gateway.settings.section import OnClientGone
+
 _LONGEST_SECRET = 16_384
 # Where Google's library asks for a token: a key file may name another place, and kinds of credentials other than a
 # service account's may name files to read and commands to run.
@@ -96,6 +98,7 @@ class ProviderChanges(_Body):
     session_token: Secret | None = None
     credentials: _Credentials | None = None
     stream_usage: bool | None = None
+    on_client_gone: OnClientGone | None = None
     timeouts: Annotated[dict[str, float | None], Field(max_length=8)] | None = None
 
 

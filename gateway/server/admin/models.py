@@ -7,16 +7,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.errors import GatewayError
+from gateway.server.admin.answers import Payload, path_id, shown_time
 from gateway.server.admin.catalogue_bodies import ModelChanges, NewModel
-from gateway.server.admin.providers import path_id, shown_time
 from gateway.server.admin.request import AdminRequest, Route, read_body
 from gateway.services.catalogue.records import ModelRecord
 from gateway.services.catalogue.register import CatalogueRegister
 from gateway.services.routing.routes import Routing
 
 _log = logging.getLogger("gateway.admin")
-
-Payload = tuple[int, dict[str, Any]]
 
 
 class ModelHandlers:
@@ -42,7 +40,7 @@ class ModelHandlers:
     async def create(self, request: AdminRequest) -> Payload:
         """201 with the model's record."""
         body = read_body(NewModel, request.body)
-        record = await self._register.create_model(body.given("enabled"), enabled=body.enabled)
+        record = await self._register.create_model(body.given("enabled"), request.actor, enabled=body.enabled)
         _note(request, "created", record)
         return 201, self._shown(record)
 
@@ -62,13 +60,13 @@ class ModelHandlers:
         if not body.model_fields_set:
             raise GatewayError("missing_field", "Nothing to change; give one of the model's fields.")
         enabled = body.enabled if "enabled" in body.model_fields_set else None
-        record = await self._register.update_model(found, body.given("enabled"), enabled=enabled)
+        record = await self._register.update_model(found, body.given("enabled"), request.actor, enabled=enabled)
         _note(request, "changed", record)
         return 200, self._shown(record)
 
     async def delete(self, request: AdminRequest) -> Payload:
         """The record as it was, with `deleted: true`."""
-        record = await self._register.delete_model(path_id(request, "model"))
+        record = await self._register.delete_model(path_id(request, "model"), request.actor)
         _note(request, "deleted", record)
         return 200, {**self._shown(record), "deleted": True}
 
@@ -89,4 +87,4 @@ class ModelHandlers:
 
 
 def _note(request: AdminRequest, what: str, record: ModelRecord) -> None:
-    _log.info("model %s (%s) %s by %s", record.name, record.id, what, request.actor)
+    _log.info("model %s (%s) %s by %s", record.name, record.id, what, request.actor.name)

@@ -7,11 +7,11 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from gateway.errors import GatewayError
 from gateway.providers.provider import Provider as ProviderType
+from gateway.server.admin.answers import Payload, path_id, shown_time
 from gateway.server.admin.catalogue_bodies import NewProvider, ProviderChanges, TrialBody
 from gateway.server.admin.request import AdminRequest, Route, read_body
 from gateway.server.admin.trial import Trial, Trials
@@ -24,8 +24,6 @@ from gateway.upstream.listing import hide_secrets, list_models
 from gateway.upstream.target import Account
 
 _log = logging.getLogger("gateway.admin")
-
-Payload = tuple[int, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ class ProviderHandlers:
     async def create(self, request: AdminRequest) -> Payload:
         """201 with the provider's record."""
         body = read_body(NewProvider, request.body)
-        record = await self._register.create_provider(body.name, body.type, body.given("name", "type"))
+        record = await self._register.create_provider(body.name, body.type, body.given("name", "type"), request.actor)
         _note(request, "created", record)
         return 201, self._shown(record)
 
@@ -82,13 +80,13 @@ class ProviderHandlers:
         changes = read_body(ProviderChanges, request.body).given()
         if not changes:
             raise GatewayError("missing_field", "Nothing to change; give one of the provider's fields.")
-        record = await self._register.update_provider(found, changes)
+        record = await self._register.update_provider(found, changes, request.actor)
         _note(request, "changed", record)
         return 200, self._shown(record)
 
     async def delete(self, request: AdminRequest) -> Payload:
         """The record as it was, with `deleted: true`."""
-        record = await self._register.delete_provider(provider_id(request))
+        record = await self._register.delete_provider(provider_id(request), request.actor)
         _note(request, "deleted", record)
         return 200, {**self._shown(record), "deleted": True}
 
@@ -187,24 +185,5 @@ def provider_id(request: AdminRequest) -> uuid.UUID:
     return path_id(request, "provider")
 
 
-def path_id(request: AdminRequest, what: str) -> uuid.UUID:
-    """The id in the path. Raises not_found, naming `what`, for what is none."""
-    text = request.path["id"]
-    try:
-        found = uuid.UUID(text)
-    except ValueError:
-        found = None
-    if found is None or str(found) != text.lower():
-        raise GatewayError(
-            "not_found", f"There is no {what} with this id; ids are UUIDs, as `GET /admin/{what}s` lists them."
-        )
-    return found
-
-
-def shown_time(moment: datetime) -> str:
-    """ISO 8601, UTC."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
 def _note(request: AdminRequest, what: str, record: ProviderRecord) -> None:
-    _log.info("provider %s (%s) %s by %s", record.name, record.id, what, request.actor)
+    _log.info("provider %s (%s) %s by %s", record.name, record.id, what, request.actor.name)

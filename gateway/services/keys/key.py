@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from gateway.store.audit import AdminRole
+
 # What a key without `endpoints` may use. Files and the like hold data that outlives a request, so a
 # key has to name them.
 DEFAULT_ENDPOINTS = frozenset(
@@ -60,7 +62,9 @@ def _glob(entry: str) -> re.Pattern[str]:
 class Key:
     """One virtual key, or the master key (`is_master`, with no id, team or limits of any kind).
 
-    `models` None: all declared models. `endpoints` None: `DEFAULT_ENDPOINTS`. Times are Unix
+    `organisation_id` is the team's; `line_id` is the id of the first key of a line of rotated ones, on which limits and
+    budgets are set; `team_weight` is its team's share of a queue. `admin_role` says what the key may do at the admin API (None: nothing), and nothing
+    of what it may use. `models` None: all declared models. `endpoints` None: `DEFAULT_ENDPOINTS`. Times are Unix
     microseconds; `loaded_at_s` is `time.monotonic()` when the row was read.
     """
 
@@ -68,15 +72,21 @@ class Key:
     name: str
     team_id: str | None = None
     team: str | None = None
+    organisation_id: str | None = None
     user_id: str | None = None
+    admin_role: AdminRole | None = None
     models: AllowList | None = None
     endpoints: frozenset[str] | None = None
     expires_at_us: int | None = None
     is_master: bool = False
     loaded_at_s: float = 0.0
+    line_id: str | None = None
+    team_weight: float = 1.0
     _open: frozenset[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.line_id is None:
+            self.line_id = self.id
         named = DEFAULT_ENDPOINTS if self.endpoints is None else self.endpoints
         if DEFAULT_WORD in named:
             named = named | DEFAULT_ENDPOINTS

@@ -1,23 +1,36 @@
 -- name: by_hash
-SELECT k.key_hash, k.id, k.name, k.team_id, t.name AS team, k.user_id, k.models, k.endpoints,
-       k.disabled, k.revoked_at, k.expires_at
-FROM api_keys AS k LEFT JOIN teams AS t ON t.id = k.team_id
+SELECT k.key_hash, k.id, gateway_first_key(k.id) AS line_id, k.name, k.team_id, t.name AS team, t.weight AS team_weight, t.organisation_id,
+       k.user_id, k.models, k.endpoints, k.admin_role, k.disabled, k.revoked_at, k.expires_at,
+       CASE WHEN o.disabled OR o.deleted_at IS NOT NULL THEN 'organisation_disabled'
+            WHEN t.disabled OR t.deleted_at IS NOT NULL THEN 'team_disabled'
+            WHEN s.disabled OR s.deleted_at IS NOT NULL THEN 'user_disabled' END AS holder_refusal
+FROM api_keys AS k
+    LEFT JOIN teams AS t ON t.id = k.team_id
+    LEFT JOIN organisations AS o ON o.id = t.organisation_id
+    LEFT JOIN user_standing AS s ON s.user_id = k.user_id
 WHERE k.key_hash = ANY ($1::bytea[]);
 
 -- name: by_id
-SELECT k.key_hash, k.id, k.name, k.team_id, t.name AS team, k.user_id, k.models, k.endpoints,
-       k.disabled, k.revoked_at, k.expires_at
-FROM api_keys AS k LEFT JOIN teams AS t ON t.id = k.team_id
+SELECT k.key_hash, k.id, gateway_first_key(k.id) AS line_id, k.name, k.team_id, t.name AS team, t.weight AS team_weight, t.organisation_id,
+       k.user_id, k.models, k.endpoints, k.admin_role, k.disabled, k.revoked_at, k.expires_at,
+       CASE WHEN o.disabled OR o.deleted_at IS NOT NULL THEN 'organisation_disabled'
+            WHEN t.disabled OR t.deleted_at IS NOT NULL THEN 'team_disabled'
+            WHEN s.disabled OR s.deleted_at IS NOT NULL THEN 'user_disabled' END AS holder_refusal
+FROM api_keys AS k
+    LEFT JOIN teams AS t ON t.id = k.team_id
+    LEFT JOIN organisations AS o ON o.id = t.organisation_id
+    LEFT JOIN user_standing AS s ON s.user_id = k.user_id
 WHERE k.id = ANY ($1::uuid[]);
 
 -- name: insert
 INSERT INTO api_keys (name, key_hash, secret_fingerprint, key_hint, team_id, user_id, models, endpoints,
-                      expires_at, rotated_from)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                      expires_at, admin_role, rotated_from)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 RETURNING id;
 
 -- name: record
-SELECT k.id, k.name, k.key_hint, k.secret_fingerprint, t.name AS team, k.user_id, k.models, k.endpoints,
+SELECT k.id, k.name, k.key_hint, k.secret_fingerprint, k.team_id, t.name AS team, k.user_id, k.models, k.endpoints,
+       k.admin_role,
        CASE WHEN k.revoked_at IS NOT NULL THEN 'revoked' WHEN k.expires_at <= now() THEN 'expired'
             WHEN k.disabled THEN 'disabled' ELSE 'active' END AS state,
        k.revoked_at, k.expires_at, k.rotated_from, k.created_at, k.updated_at
@@ -25,7 +38,8 @@ FROM api_keys AS k LEFT JOIN teams AS t ON t.id = k.team_id
 WHERE k.id = $1;
 
 -- name: page
-SELECT k.id, k.name, k.key_hint, k.secret_fingerprint, t.name AS team, k.user_id, k.models, k.endpoints,
+SELECT k.id, k.name, k.key_hint, k.secret_fingerprint, k.team_id, t.name AS team, k.user_id, k.models, k.endpoints,
+       k.admin_role,
        CASE WHEN k.revoked_at IS NOT NULL THEN 'revoked' WHEN k.expires_at <= now() THEN 'expired'
             WHEN k.disabled THEN 'disabled' ELSE 'active' END AS state,
        k.revoked_at, k.expires_at, k.rotated_from, k.created_at, k.updated_at
@@ -33,8 +47,9 @@ FROM api_keys AS k LEFT JOIN teams AS t ON t.id = k.team_id
 WHERE ($1::uuid IS NULL OR k.id < $1)
   AND ($2::text IS NULL OR t.name = $2)
   AND ($3::boolean OR k.revoked_at IS NULL)
+  AND ($4::uuid IS NULL OR k.team_id = $4)
 ORDER BY k.id DESC
-LIMIT $4;
+LIMIT $5;
 
 -- name: update
 -- $2 names the columns to set; the others keep their values.
@@ -52,7 +67,8 @@ UPDATE api_keys SET revoked_at = now(), updated_at = now()
 WHERE id = $1 AND revoked_at IS NULL;
 
 -- name: lock
-SELECT name, team_id, user_id, models, endpoints, disabled, revoked_at, expires_at, expires_at <= now() AS expired
+SELECT name, team_id, user_id, models, endpoints, expires_at, admin_role, disabled, revoked_at,
+       expires_at <= now() AS expired
 FROM api_keys WHERE id = $1
 FOR UPDATE;
 
@@ -66,13 +82,18 @@ SET expires_at = least(expires_at, now() + make_interval(secs => $2)), updated_a
 WHERE id = $1;
 
 -- name: insert_team
-INSERT INTO teams (name) VALUES ($1) ON CONFLICT (name) DO NOTHING;
+INSERT INTO teams (name) VALUES ($1) ON CONFLICT (name) DO NOTHING RETURNING id;
 
--- name: team_id
-SELECT id FROM teams WHERE name = $1;
+-- name: team_named
+SELECT id, deleted_at IS NOT NULL AS deleted FROM teams WHERE name = $1;
+
+-- name: team_name
+SELECT name FROM teams WHERE id = $1;
 
 -- name: user_exists
-SELECT EXISTS (SELECT FROM users WHERE id = $1);
+SELECT EXISTS (
+    SELECT FROM users AS u LEFT JOIN user_standing AS s ON s.user_id = u.id WHERE u.id = $1 AND s.deleted_at IS NULL
+);
 
 -- name: lock_user_name
 -- users has no unique name: two that make the same one must take turns.
@@ -80,10 +101,15 @@ SELECT pg_advisory_xact_lock(hashtextextended('gateway user ' || $1::text, 0));
 
 -- name: users_named
 -- The table may be KubeChat's own, with other columns: so read the row as JSON, which lacks what is not there.
-SELECT id FROM users AS u WHERE to_jsonb(u) ->> 'email' = $1 OR to_jsonb(u) ->> 'name' = $1 LIMIT 2;
+SELECT u.id FROM users AS u LEFT JOIN user_standing AS s ON s.user_id = u.id
+WHERE (to_jsonb(u) ->> 'email' = $1 OR to_jsonb(u) ->> 'name' = $1) AND s.deleted_at IS NULL
+LIMIT 2;
 
 -- name: insert_user
 INSERT INTO users (name, email) VALUES ($1::text, CASE WHEN strpos($1::text, '@') > 0 THEN $1 END) RETURNING id;
+
+-- name: is_member
+SELECT EXISTS (SELECT FROM team_members WHERE team_id = $1 AND user_id = $2);
 
 -- name: lock_secrets
 LOCK TABLE gateway_secret IN SHARE ROW EXCLUSIVE MODE;

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import asyncpg
 
 from gateway.errors import GatewayError
+from gateway.services.keys.allowances import Allowances
 from gateway.services.keys.format import maker_of, redact
 from gateway.services.keys.key import AllowList, Key
 from gateway.services.keys.lookup import (
@@ -36,6 +37,10 @@ _log = logging.getLogger("gateway.keys")
 
 MASTER_NAME = "master"
 EXPIRED = "expired_api_key"
+_KEYS = "api_keys"
+# Whom a key belongs to: disabled or deleted, they take their keys with them.
+_HOLDERS = frozenset({"organisations", "teams", "users"})
+_HOLDER_REFUSALS = {"organisation_disabled": "organisation", "team_disabled": "team", "user_disabled": "user"}
 _STALE_CHECK_S = 0.25
 _RELOAD_BATCH = 500
 _RELOAD_BACK_OFF_S = (0.1, 5.0)
@@ -72,6 +77,7 @@ class Keys:
         *,
         master_key: str | None = None,
         options: KeysOptions | None = None,
+        allowances: Allowances | None = None,
     ) -> None:
         self._options = options = options or KeysOptions()
         self._postgres = postgres
@@ -82,7 +88,7 @@ class Keys:
             size=options.cache_size, refused_size=options.negative_cache_size, refused_ttl_s=options.negative_cache_s
         )
         self._lookups = Lookups(self._read_by_hash, self._snapshot, tasks)
-        self.register = KeyRegister(postgres, secrets, on_written=self._snapshot.forget)
+        self.register = KeyRegister(postgres, secrets, self._snapshot.forget, allowances)
         self._master_key = master_key or None
         self._master = Key(id=None, name=MASTER_NAME, is_master=True)
         self._get, self._touch = self._snapshot.get, self._snapshot.touch
@@ -114,7 +120,8 @@ class Keys:
         """The key of `token`, from the database when it is not warm.
 
         Raises `GatewayError`: `missing_api_key`, `invalid_api_key` (also revoked), `disabled_api_key`,
-        `expired_api_key`, `key_store_unavailable` when the database cannot say, `overloaded`.
+        `organisation_disabled`, `team_disabled`, `user_disabled` (also deleted), `expired_api_key`,
+        `key_store_unavailable` when the database cannot say, `overloaded`.
         """
         if not token:
             raise GatewayError(
@@ -160,16 +167,19 @@ class Keys:
     def on_change(self, payload: str) -> None:
         """Forget what a notification on `gateway_changes` touches; `reload` re-reads all that is warm."""
         table, _, row_id = payload.partition(":")
-        if payload == "reload" or (table in ("api_keys", "teams") and row_id == "reload"):
-            if table == "api_keys":
-                # Many keys were changed just now: one that is used before its turn is read at once. After a
-                # gap (`reload`) that would hold up every request just when the database comes back.
-                self._read_again_before_s = time.monotonic()
+        if payload == "reload":
             self._start_reload()
-        elif table == "api_keys":
+        elif table != _KEYS and table not in _HOLDERS:
+            return
+        elif row_id == "reload":
+            # Many rows were changed just now: a key that is used before its turn is read at once. After a
+            # gap (`reload`) that would hold up every request just when the database comes back.
+            self._read_again_before_s = time.monotonic()
+            self._start_reload()
+        elif table == _KEYS:
             self._snapshot.forget(row_id)
-        elif table == "teams":
-            self._snapshot.forget_team(row_id)
+        else:
+            self._snapshot.forget_holder(row_id)
 
     async def reload(self) -> None:
         """Read every warm key's row again; returns when all are. Until then the old ones stay in force."""
@@ -249,13 +259,17 @@ def _row(row: asyncpg.Record) -> Row:
         name=row["name"],
         team_id=_text(row["team_id"]),
         team=row["team"],
+        line_id=_text(row["line_id"]),
+        team_weight=row["team_weight"] or 1.0,
+        organisation_id=_text(row["organisation_id"]),
         user_id=_text(row["user_id"]),
+        admin_role=row["admin_role"],
         models=None if models is None else AllowList(tuple(models)),
         endpoints=None if endpoints is None else frozenset(endpoints),
         expires_at_us=None if expires_at is None else _microseconds(expires_at),
         loaded_at_s=time.monotonic(),
     )
-    refusal = REVOKED if row["revoked_at"] is not None else DISABLED if row["disabled"] else None
+    refusal = REVOKED if row["revoked_at"] is not None else DISABLED if row["disabled"] else row["holder_refusal"]
     return Row(key, refusal)
 
 
@@ -273,6 +287,8 @@ def _refused(code: str, token: str) -> GatewayError:
         return GatewayError("invalid_api_key", f"The API key {shown} has been revoked.")
     if code == DISABLED:
         return GatewayError(DISABLED, f"The API key {shown} is disabled.")
+    if code in _HOLDER_REFUSALS:
+        return GatewayError(code, f"The {_HOLDER_REFUSALS[code]} of the API key {shown} is disabled or deleted.")
     if code == EXPIRED:
         return GatewayError(EXPIRED, f"The API key {shown} has expired.")
     if code == UNAVAILABLE:

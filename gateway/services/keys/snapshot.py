@@ -25,7 +25,7 @@ class Watch:
 
     def touches(self, key: Key) -> bool:
         """Has anything been announced that `key` may depend on?"""
-        return self.everything or key.id in self.ids or key.team_id in self.ids
+        return self.everything or not self.ids.isdisjoint((key.id, *_holders(key)))
 
 
 class Snapshot:
@@ -105,10 +105,10 @@ class Snapshot:
         self._changed(key_id)
         self._drop(key_id)
 
-    def forget_team(self, team_id: str) -> None:
-        """A team's row was changed: its keys carry its name."""
-        self._changed(team_id)
-        for key_id in [key.id for key in self._warm.values() if key.team_id == team_id and key.id]:
+    def forget_holder(self, row_id: str) -> None:
+        """A team, an organisation or a user was changed: its keys carry its name, and fall with it."""
+        self._changed(row_id)
+        for key_id in [key.id for key in self._warm.values() if row_id in _holders(key) and key.id]:
             self._drop(key_id)
 
     def doubt(self) -> None:
@@ -147,3 +147,7 @@ class Snapshot:
         token = self._token_of.pop(key_id, None)
         if token is not None:
             self._warm.pop(token, None)
+
+
+def _holders(key: Key) -> tuple[str | None, str | None, str | None]:
+    return key.team_id, key.organisation_id, key.user_id

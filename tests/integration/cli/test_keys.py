@@ -105,7 +105,7 @@ def test_for_people_the_key_alone_is_on_standard_output(running_home: Path) -> N
 
 def test_a_list_longer_than_a_page_is_whole(running_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = [made(running_home, "create", f"many {number}", "--team", "many")["id"] for number in range(3)]
-    monkeypatch.setattr("gateway.cli.keys._PAGE", "2")
+    monkeypatch.setattr("gateway.cli.database._PAGE", "2")
     assert [record["id"] for record in listed(running_home, "--team", "many")] == wanted[::-1]
 
 

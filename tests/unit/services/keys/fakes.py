@@ -38,12 +38,16 @@ class FakePostgres:
             "name": "k",
             "team_id": None,
             "team": None,
+            "organisation_id": None,
+            "line_id": uuid.UUID(key_id),
             "user_id": None,
             "models": None,
             "endpoints": None,
             "disabled": False,
             "revoked_at": None,
             "expires_at": None,
+            "admin_role": None,
+            "holder_refusal": None,
             **fields,
         }
         return token, key_id

@@ -51,7 +51,7 @@ def test_an_answer_older_than_a_change_of_its_key_is_not_kept() -> None:
 def test_an_answer_older_than_a_change_of_its_team_is_not_kept() -> None:
     snapshot = make()
     watch = snapshot.watch()
-    snapshot.forget_team("t")
+    snapshot.forget_holder("t")
     assert not snapshot.keep("token-a", key("a", team_id="t"), watch)
     assert snapshot.keep("token-b", key("b"), watch)
 
@@ -61,7 +61,7 @@ def test_a_changed_team_drops_its_keys() -> None:
     watch = snapshot.watch()
     snapshot.keep("token-a", key("a", team_id="t"), watch)
     snapshot.keep("token-b", key("b", team_id="u"), watch)
-    snapshot.forget_team("t")
+    snapshot.forget_holder("t")
     assert snapshot.warm_ids() == ["b"]
 
 
