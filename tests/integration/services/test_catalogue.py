@@ -14,11 +14,12 @@ import pytest
 
 from gateway.errors import GatewayError
 from gateway.providers.registry import PROVIDERS
-from gateway.services.catalogue.crypt import SUBKEY, Cipher
-from gateway.services.catalogue.register import CatalogueRegister, Surroundings
+from gateway.services.catalogue.register import SUBKEY, CatalogueRegister, Surroundings
 from gateway.services.catalogue.service import Catalogue
 from gateway.services.keys.secret import Secret as GatewaySecret
 from gateway.settings import Secret, Settings, resolve
+from gateway.store.audit import MASTER
+from gateway.store.crypt import Cipher
 from gateway.store.postgres import Postgres
 from gateway.tasks import Tasks
 from gateway.upstream.addresses import AddressRule
@@ -106,6 +107,22 @@ async def test_what_is_declared_is_written_down_once(worker: Worker, postgres: P
     assert worker.catalogue.snapshot().providers == {}
 
 
+async def test_the_rows_of_all_that_is_in_use_are_known_by_name_and_a_new_one_is_heard_of(
+    worker: Worker, postgres: Postgres
+) -> None:
+    await worker.catalogue.declare(SETTINGS)
+    await worker.catalogue.load()
+    (provider,), (model,) = await rows(postgres, "llm_providers"), await rows(postgres, "llm_models")
+    ids = worker.catalogue.row_ids()
+    assert (ids.providers, ids.models) == ({"lab": str(provider["id"])}, {"small": str(model["id"])})
+    await worker.catalogue.load()
+    assert len(worker.heard) == 1
+    await worker.catalogue.declare(Settings())
+    await worker.catalogue.load()
+    assert len(worker.heard) == 2
+    assert worker.catalogue.row_ids().providers == {}
+
+
 async def test_what_is_no_longer_declared_is_marked_and_comes_back_as_the_same(
     worker: Worker, postgres: Postgres
 ) -> None:
@@ -144,7 +161,7 @@ async def test_a_name_that_was_made_and_is_then_declared_is_the_configurations(
     worker: Worker, postgres: Postgres
 ) -> None:
     worker.settings = Settings()
-    record = await worker.register.create_provider("lab", "openai", OPENAI)
+    record = await worker.register.create_provider("lab", "openai", OPENAI, MASTER)
     await worker.catalogue.declare(SETTINGS)
     await worker.catalogue.load()
     assert worker.catalogue.snapshot().providers == {}
@@ -162,51 +179,53 @@ async def test_a_declared_name_too_long_for_its_column_keeps_nothing_from_starti
 
 
 async def test_a_provider_and_a_model_are_made_changed_and_deleted(worker: Worker, postgres: Postgres) -> None:
-    made = await worker.register.create_provider("own", "openai", {**OPENAI, "organization": "org"})
+    made = await worker.register.create_provider("own", "openai", {**OPENAI, "organization": "org"}, MASTER)
     assert (made.name, made.type, made.base_url, made.managed_by) == ("own", "openai", OPENAI["base_url"], "admin")
     assert made.document == {"api_key": "stored", "organization": "org"}
     assert worker.keys == {"own": "s3cret-1"}
-    model = await worker.register.create_model(LARGE)
+    model = await worker.register.create_model(LARGE, MASTER)
     assert [found.name for found in worker.catalogue.snapshot().models] == ["large"]
     assert (await rows(postgres, "llm_models"))[0]["provider_id"] == uuid.UUID(made.id)
 
     provider_id, model_id = uuid.UUID(made.id), uuid.UUID(model.id)
-    changed = await worker.register.update_provider(provider_id, {"organization": None, "api_key": "s3cret-2"})
+    changed = await worker.register.update_provider(provider_id, {"organization": None, "api_key": "s3cret-2"}, MASTER)
     assert changed.document == {"api_key": "stored"}
     assert changed.updated_at > made.updated_at
     assert worker.keys == {"own": "s3cret-2"}
-    await worker.register.update_model(model_id, {"aliases": ["big"]})
+    await worker.register.update_model(model_id, {"aliases": ["big"]}, MASTER)
     assert worker.catalogue.snapshot().models[0].aliases == ("big",)
 
-    await worker.register.update_provider(provider_id, {"enabled": False})
+    await worker.register.update_provider(provider_id, {"enabled": False}, MASTER)
     assert worker.keys == {}
-    assert await worker.register.update_model(model_id, {}, enabled=False)
+    assert await worker.register.update_model(model_id, {}, MASTER, enabled=False)
     assert worker.catalogue.snapshot().models == ()
     assert (await worker.register.model(model_id)).document["aliases"] == ["big"]
 
-    error = await refusal(worker.register.delete_provider(provider_id))
+    error = await refusal(worker.register.delete_provider(provider_id, MASTER))
     assert (error.code, error.message) == ("conflict", "The provider 'own' answers for large.")
-    await worker.register.delete_model(model_id)
-    await worker.register.delete_provider(provider_id)
+    await worker.register.delete_model(model_id, MASTER)
+    await worker.register.delete_provider(provider_id, MASTER)
     assert await worker.register.providers() == []
     (row,) = await rows(postgres, "llm_providers")
     assert row["secrets"] is None
-    for work in (worker.register.provider(provider_id), worker.register.update_provider(provider_id, {})):
+    for work in (worker.register.provider(provider_id), worker.register.update_provider(provider_id, {}, MASTER)):
         assert (await refusal(work)).code == "not_found"
 
-    again = await worker.register.create_provider("own", "groq", {})
+    again = await worker.register.create_provider("own", "groq", {}, MASTER)
     assert (again.id, again.type, again.document) == (made.id, "groq", {})
-    assert (await worker.register.create_model({**LARGE, "aliases": []})).id == model.id
+    assert (await worker.register.create_model({**LARGE, "aliases": []}, MASTER)).id == model.id
 
 
 async def test_a_name_is_made_once_by_many_at_once(worker: Worker) -> None:
     results = await asyncio.gather(
-        *(worker.register.create_provider("own", "openai", OPENAI) for _ in range(6)), return_exceptions=True
+        *(worker.register.create_provider("own", "openai", OPENAI, MASTER) for _ in range(6)), return_exceptions=True
     )
     refused = [result for result in results if isinstance(result, GatewayError)]
     assert [error.code for error in refused] == ["conflict"] * 5
     assert len(await worker.register.providers()) == 1
-    models = await asyncio.gather(*(worker.register.create_model(LARGE) for _ in range(6)), return_exceptions=True)
+    models = await asyncio.gather(
+        *(worker.register.create_model(LARGE, MASTER) for _ in range(6)), return_exceptions=True
+    )
     assert sum(isinstance(result, GatewayError) for result in models) == 5
 
 
@@ -215,12 +234,14 @@ async def test_what_is_declared_is_read_only(worker: Worker) -> None:
     provider_id = uuid.UUID((await worker.register.providers())[0].id)
     model_id = uuid.UUID((await worker.register.models())[0].id)
     for work in (
-        worker.register.update_provider(provider_id, {"enabled": False}),
-        worker.register.delete_provider(provider_id),
-        worker.register.update_model(model_id, {}, enabled=False),
-        worker.register.delete_model(model_id),
-        worker.register.create_provider("lab", "openai", {}),
-        worker.register.create_model({**LARGE, "name": "small", "targets": [{"provider": "lab", "model": "x"}]}),
+        worker.register.update_provider(provider_id, {"enabled": False}, MASTER),
+        worker.register.delete_provider(provider_id, MASTER),
+        worker.register.update_model(model_id, {}, MASTER, enabled=False),
+        worker.register.delete_model(model_id, MASTER),
+        worker.register.create_provider("lab", "openai", {}, MASTER),
+        worker.register.create_model(
+            {**LARGE, "name": "small", "targets": [{"provider": "lab", "model": "x"}]}, MASTER
+        ),
     ):
         assert (await refusal(work)).code == "conflict"
 
@@ -245,7 +266,7 @@ async def test_what_is_declared_is_read_only(worker: Worker) -> None:
 async def test_a_provider_that_cannot_be_is_refused_and_not_made(
     worker: Worker, postgres: Postgres, type: str, fields: dict[str, Any], code: str, param: str
 ) -> None:
-    error = await refusal(worker.register.create_provider("own", type, fields))
+    error = await refusal(worker.register.create_provider("own", type, fields, MASTER))
     assert (error.code, error.param, error.status) == (code, param, 400)
     assert await rows(postgres, "llm_providers") == []
 
@@ -253,20 +274,20 @@ async def test_a_provider_that_cannot_be_is_refused_and_not_made(
 async def test_the_operators_exceptions_hold_for_what_is_made(make_worker: MakeWorker) -> None:
     worker = make_worker(rule=AddressRule.of(["127.0.0.1", "localhost"]))
     for name, url in (("a", "http://127.0.0.1:11434/v1"), ("b", "http://localhost/v1")):
-        await worker.register.create_provider(name, "openai", {"base_url": url})
+        await worker.register.create_provider(name, "openai", {"base_url": url}, MASTER)
 
 
 async def test_secrets_are_not_sent_elsewhere_unless_they_are_given_again(worker: Worker) -> None:
-    made = await worker.register.create_provider("own", "openai", {**OPENAI, "headers": {"x-a": "s3cret-h"}})
+    made = await worker.register.create_provider("own", "openai", {**OPENAI, "headers": {"x-a": "s3cret-h"}}, MASTER)
     provider_id = uuid.UUID(made.id)
     for given in ({}, {"api_key": "s3cret-2"}, {"headers": None}):
         error = await refusal(
-            worker.register.update_provider(provider_id, {"base_url": "https://evil.example", **given})
+            worker.register.update_provider(provider_id, {"base_url": "https://evil.example", **given}, MASTER)
         )
         assert error.code == "missing_field"
     assert worker.catalogue.snapshot().providers["own"].base_url == OPENAI["base_url"]
     moved = {"base_url": "https://new.example", "api_key": "s3cret-2", "headers": None}
-    assert (await worker.register.update_provider(provider_id, moved)).base_url == "https://new.example"
+    assert (await worker.register.update_provider(provider_id, moved, MASTER)).base_url == "https://new.example"
     assert worker.keys == {"own": "s3cret-2"}
 
 
@@ -280,22 +301,22 @@ async def test_every_worker_hears_of_a_change_within_250_ms(
     elsewhere = await Postgres.open(database_url)
     try:
         await elsewhere.listen("gateway_changes", there.catalogue.on_change)
-        made = await here.register.create_provider("own", "openai", OPENAI)
+        made = await here.register.create_provider("own", "openai", OPENAI, MASTER)
         took_s = []
         for number in range(10):
             there.heard.clear()
             began = time.monotonic()
-            await here.register.update_provider(uuid.UUID(made.id), {"api_key": f"s3cret-{number}"})
+            await here.register.update_provider(uuid.UUID(made.id), {"api_key": f"s3cret-{number}"}, MASTER)
             async with asyncio.timeout(5):
                 while there.keys.get("own") != f"s3cret-{number}":
                     await asyncio.sleep(0.002)
             took_s.append(there.heard[-1] - began)
         assert sorted(took_s)[len(took_s) // 2] < 0.25
-        model = await here.register.create_model(LARGE)
+        model = await here.register.create_model(LARGE, MASTER)
         async with asyncio.timeout(5):
             while not there.catalogue.snapshot().models:
                 await asyncio.sleep(0.002)
-        await here.register.delete_model(uuid.UUID(model.id))
+        await here.register.delete_model(uuid.UUID(model.id), MASTER)
         async with asyncio.timeout(5):
             while there.catalogue.snapshot().models:
                 await asyncio.sleep(0.002)
@@ -304,9 +325,9 @@ async def test_every_worker_hears_of_a_change_within_250_ms(
 
 
 async def test_a_change_that_changes_nothing_in_force_is_not_told(worker: Worker, postgres: Postgres) -> None:
-    await worker.register.create_provider("own", "openai", OPENAI)
+    await worker.register.create_provider("own", "openai", OPENAI, MASTER)
     heard = len(worker.heard)
-    await worker.register.create_provider("off", "openai", {"enabled": False})
+    await worker.register.create_provider("off", "openai", {"enabled": False}, MASTER)
     await postgres.execute("INSERT INTO llm_models (model_name) VALUES ('theirs')")
     await worker.catalogue.reload()
     assert len(worker.heard) == heard
@@ -357,7 +378,7 @@ async def test_no_secret_is_in_the_database(worker: Worker, postgres: Postgres) 
         "headers": {"x-a": "s3cret-h"},
         "credentials": orjson.dumps({"private_key": "s3cret-p"}).decode(),
     }
-    await worker.register.create_provider("own", "vertex", fields)
+    await worker.register.create_provider("own", "vertex", fields, MASTER)
     text = await postgres.fetchval("SELECT string_agg(p::text, ' ') FROM llm_providers AS p")
     sealed = await postgres.fetchval("SELECT secrets FROM llm_providers")
     assert "s3cret" not in text
@@ -366,8 +387,8 @@ async def test_no_secret_is_in_the_database(worker: Worker, postgres: Postgres) 
 
 
 async def test_one_rows_secrets_do_not_open_in_another(worker: Worker, postgres: Postgres) -> None:
-    await worker.register.create_provider("own", "openai", OPENAI)
-    await worker.register.create_provider("evil", "openai", {"base_url": "https://evil.example"})
+    await worker.register.create_provider("own", "openai", OPENAI, MASTER)
+    await worker.register.create_provider("evil", "openai", {"base_url": "https://evil.example"}, MASTER)
     await postgres.execute(
         "UPDATE llm_providers SET secrets = (SELECT secrets FROM llm_providers WHERE provider_name = 'own') "
         "WHERE provider_name = 'evil'"
@@ -380,7 +401,7 @@ async def test_one_rows_secrets_do_not_open_in_another(worker: Worker, postgres:
 async def test_the_secret_before_opens_and_what_it_opened_is_sealed_anew(
     make_worker: MakeWorker, postgres: Postgres
 ) -> None:
-    await make_worker(OLD).register.create_provider("own", "openai", OPENAI)
+    await make_worker(OLD).register.create_provider("own", "openai", OPENAI, MASTER)
     changing = make_worker(NEW, OLD)
     await changing.catalogue.load()
     assert changing.keys == {"own": "s3cret-1"}
@@ -390,21 +411,21 @@ async def test_the_secret_before_opens_and_what_it_opened_is_sealed_anew(
 
 
 async def test_under_another_secret_a_provider_is_left_out_and_cannot_be_changed(make_worker: MakeWorker) -> None:
-    record = await make_worker(OLD).register.create_provider("own", "openai", OPENAI)
+    record = await make_worker(OLD).register.create_provider("own", "openai", OPENAI, MASTER)
     worker = make_worker(NEW)
     await worker.catalogue.load()
     assert worker.keys == {}
     assert worker.catalogue.snapshot().problems.keys() == {"own"}
     provider_id = uuid.UUID(record.id)
-    assert (await refusal(worker.register.update_provider(provider_id, {"enabled": False}))).code == "conflict"
+    assert (await refusal(worker.register.update_provider(provider_id, {"enabled": False}, MASTER))).code == "conflict"
     assert (await worker.register.provider(provider_id)).document == {"api_key": "stored"}
-    await worker.register.delete_provider(provider_id)
+    await worker.register.delete_provider(provider_id, MASTER)
 
 
 async def test_a_row_that_makes_no_sense_keeps_no_other_from_being_used(worker: Worker, postgres: Postgres) -> None:
-    await worker.register.create_provider("own", "openai", OPENAI)
-    await worker.register.create_provider("odd", "openai", {})
-    await worker.register.create_model(LARGE)
+    await worker.register.create_provider("own", "openai", OPENAI, MASTER)
+    await worker.register.create_provider("odd", "openai", {}, MASTER)
+    await worker.register.create_model(LARGE, MASTER)
     await postgres.execute("UPDATE llm_providers SET configuration = '{\"colour\": 1}' WHERE provider_name = 'odd'")
     await postgres.execute(
         "INSERT INTO llm_models (model_name, configuration, managed_by) VALUES ('odd', '{\"targets\": 3}', 'admin')"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -14,13 +15,13 @@ from hypothesis import strategies as st
 
 from gateway.errors import GatewayError
 from gateway.services.ledger.copier import DEAD_LETTERS, Copier
-from gateway.services.ledger.entry import END_COLUMNS, MAX_NAME_CHARS, PREFIX_BYTES, Entry, end_record, start_record
+from gateway.services.ledger.entry import END_COLUMNS, MAX_NAME_CHARS, Entry, end_record, end_row, start_record
 from gateway.services.ledger.journal import Journal
 from gateway.services.ledger.service import Ledger, LedgerOptions
 from gateway.store.postgres import Postgres
 from gateway.wire.usage import Usage
 from tests.integration.services.ledger.stores import cable, until
-from tests.unit.services.ledger.entries import KEY_ID, complete, entry, request_id, scope
+from tests.unit.services.ledger.entries import KEY_ID, WRITTEN_BEFORE_SEARCH_UNITS, complete, entry, request_id, scope
 
 QUICK = LedgerOptions(segment_mb=0.0625, copy_interval_ms=5, batch_rows=50, adopt_interval_s=0.05, fsync="never")
 
@@ -51,7 +52,7 @@ async def test_a_row_says_what_the_attempt_was_to_the_microsecond_and_nano_dolla
     one.streamed = True
     ledger.start(one)
     complete(one)
-    one.usage = Usage(100, 50, 1, 2, 3, 4, 5, 6, 7, estimated=True)
+    one.usage = Usage(100, 50, 1, 2, 3, 4, 5, 6, 7, 8, estimated=True)
     one.cost_nano_usd = 123_456_789_123_456_789
     one.outcome, one.status, one.error_code, one.final = "error", 502, "upstream_5xx", False
     ledger.end(one)
@@ -89,6 +90,7 @@ async def test_a_row_says_what_the_attempt_was_to_the_microsecond_and_nano_dolla
         "estimated": True,
         "duration_ms": 321,
         "first_byte_ms": 45,
+        "search_units": 8,
     }
 
 
@@ -129,6 +131,31 @@ async def test_a_start_without_an_end_becomes_an_unknown_row_at_what_was_reserve
     assert not dead.directory.exists()
 
 
+async def test_a_journal_from_before_there_were_search_units_is_copied(
+    ledger: Ledger, postgres: Postgres, tmp_path: Path
+) -> None:
+    folder = tmp_path / "elsewhere" / "01890000-0000-7000-8000-0000000000ff"
+    folder.mkdir(parents=True)
+    (folder / "000001.journal").write_bytes(WRITTEN_BEFORE_SEARCH_UNITS + bytes(100))
+    folder.rename(tmp_path / "journal" / folder.name)
+    await until(lambda: ledger.adopted_journals == 1)
+    row = await postgres.fetchrow("SELECT * FROM usage_costs")
+    assert row is not None
+    assert (str(row["request_id"]), row["outcome"], row["first_byte_ms"]) == (request_id(1), "ok", 45)
+    assert (row["input_tokens"], row["cost_nano_usd"], row["search_units"]) == (100, 12_345, 0)
+
+
+async def test_rows_with_and_without_search_units_are_copied_together(ledger: Ledger, postgres: Postgres) -> None:
+    for number in range(6):
+        one = entry(number)
+        ledger.start(one)
+        one.usage = Usage(search_units=number % 3)
+        ledger.end(one)
+    assert await ledger.flush(30)
+    rows = await postgres.fetch("SELECT search_units FROM usage_costs ORDER BY request_id")
+    assert [row["search_units"] for row in rows] == [0, 1, 2, 0, 1, 2]
+
+
 async def test_what_was_copied_before_the_worker_died_is_not_there_twice(
     ledger: Ledger, postgres: Postgres, tmp_path: Path
 ) -> None:
@@ -139,7 +166,8 @@ async def test_what_was_copied_before_the_worker_died_is_not_there_twice(
         dead.end(complete(one))
     copier = Copier(postgres, tmp_path, timeout_s=10)
     for _ in range(2):
-        rows = [line[PREFIX_BYTES:] for line in dead.segments[0].read(0, 1 << 20).split(b"\n") if line[:1] == b"E"]
+        lines = dead.segments[0].read(0, 1 << 20).splitlines()
+        rows = [row for line in lines if (row := end_row(line)) is not None]
         await copier.copy(rows[:70], END_COLUMNS)
     assert (copier.copied_rows, copier.duplicate_rows) == (70, 70)
     dead.close()
@@ -187,6 +215,28 @@ async def test_while_postgres_is_away_the_journal_grows_and_is_copied_when_it_is
         await wire.mend()
         assert await ledger.flush(60)
         assert await count(postgres) == 1100
+        await ledger.close()
+        await through.close()
+
+
+async def test_a_journal_that_is_full_while_postgres_is_away_refuses_and_takes_rows_again_afterwards(
+    database_url: Mapping[str, Any], tmp_path_factory: pytest.TempPathFactory, postgres: Postgres, tmp_path: Path
+) -> None:
+    async with cable(database_url, tmp_path_factory.mktemp("s")) as wire:
+        through = await Postgres.open(wire.address, timeout_s=2.0)
+        ledger = await Ledger.open(tmp_path / "journal", through, replace(QUICK, max_journal_mb=0.25))
+        await wire.cut()
+        with pytest.raises(GatewayError) as refused:
+            write(ledger, range(10_000))
+        assert refused.value.code == "journal_unavailable"
+        written = ledger.lag_rows
+        assert written > 200
+        assert (ledger.refused_attempts, ledger.dropped_rows, ledger.open_attempts) == (1, 0, 0)
+        await wire.mend()
+        assert await ledger.flush(60)
+        write(ledger, range(10_000, 10_100))
+        assert await ledger.flush(60)
+        assert await count(postgres) == written + 100
         await ledger.close()
         await through.close()
 
@@ -273,10 +323,12 @@ async def test_any_name_comes_out_of_the_database_as_it_was_but_for_what_no_text
     for number, name in enumerate(names):
         one = Entry(request_id(number), 1, 1_790_000_000_000_000, scope(model_name=name))
         start_record(one)
-        rows.append(end_record(one)[PREFIX_BYTES:-1])
+        row = end_row(end_record(one)[:-1])
+        assert row is not None
+        rows.append(row)
     copier = Copier(postgres, tmp_path, timeout_s=10)
     await copier.copy(rows, END_COLUMNS)
     assert copier.refused_rows == 0
     stored = await postgres.fetch("SELECT model_name FROM usage_costs ORDER BY request_id")
     expected = [name.replace("\0", "").encode("utf-8", "replace").decode()[:MAX_NAME_CHARS] for name in names]
-    assert [row["model_name"] for row in stored] == expected
+    assert [each["model_name"] for each in stored] == expected
