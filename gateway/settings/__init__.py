@@ -11,8 +11,18 @@ is in no setting, message, dump or repr. Nothing in this package opens a connect
 and it knows no provider and no stage: their names are handed in.
 """
 
-from gateway.settings.catalogue import Model, Price, Provider, Target, Timeouts, pico_usd_per_token
+from gateway.settings.accounting import Ledger, Reporting
+from gateway.settings.catalogue import (
+    Model,
+    Price,
+    Provider,
+    Target,
+    Timeouts,
+    pico_usd_per_search_unit,
+    pico_usd_per_token,
+)
 from gateway.settings.changes import RESTART_ONLY, diff, dump, needs_restart
+from gateway.settings.governance import MOST_A_LIMIT, Limits
 from gateway.settings.loading import fingerprint, load, watched_files
 from gateway.settings.mistakes import Mistake, Origin, SettingsError
 from gateway.settings.root import Settings
@@ -24,7 +34,6 @@ from gateway.settings.sections import (
     Database,
     Fetch,
     Keys,
-    Ledger,
     Logging,
     Passthrough,
     Pool,
@@ -40,6 +49,7 @@ from gateway.settings.sections import (
 )
 
 __all__ = [
+    "MOST_A_LIMIT",
     "RESTART_ONLY",
     "Admin",
     "Breaker",
@@ -47,6 +57,7 @@ __all__ = [
     "Fetch",
     "Keys",
     "Ledger",
+    "Limits",
     "Logging",
     "Mistake",
     "Model",
@@ -55,6 +66,7 @@ __all__ = [
     "Pool",
     "Price",
     "Provider",
+    "Reporting",
     "RequestLog",
     "Retries",
     "Secret",
@@ -76,6 +88,7 @@ __all__ = [
     "is_set",
     "load",
     "needs_restart",
+    "pico_usd_per_search_unit",
     "pico_usd_per_token",
     "resolve",
     "watched_files",

@@ -9,11 +9,23 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from gateway.settings.governance import Limits
 from gateway.settings.mistakes import looks_like_credential
 from gateway.settings.secrets import Secret, Text
-from gateway.settings.section import Count, CountOrZero, HttpUrl, LocalFile, Name, Proxy, Seconds, Section
+from gateway.settings.section import (
+    Count,
+    CountOrZero,
+    HttpUrl,
+    LocalFile,
+    Name,
+    OnClientGone,
+    Proxy,
+    Seconds,
+    Section,
+)
 
 PICO_USD_PER_TOKEN_IN_USD_PER_MTOK = Decimal("0.000001")
+PICO_USD_IN_USD = Decimal("1e-12")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _CREDENTIAL_HEADER = re.compile(r"(?i)auth|key|token|secret|cookie|password|passwd|credential|signature|session")
 # The connection itself decides these (RFC 9110, sections 7 and 8.6).
@@ -35,7 +47,7 @@ _CONNECTION_HEADERS = frozenset(
 
 def _is_price(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
-        raise ValueError("must be a number of US dollars for a million tokens")
+        raise ValueError("must be a number of US dollars")
     return value
 
 
@@ -50,11 +62,28 @@ def pico_usd_per_token(usd_per_mtok: Decimal) -> int:
     return int(usd_per_mtok / PICO_USD_PER_TOKEN_IN_USD_PER_MTOK)
 
 
+def _whole_pico_usd(value: Decimal) -> Decimal:
+    if value % PICO_USD_IN_USD:
+        raise ValueError("finer than a pico-dollar (0.000000000001 USD)")
+    return value
+
+
+def pico_usd_per_search_unit(usd: Decimal) -> int:
+    """A price for each search unit in whole pico-dollars."""
+    return int(usd / PICO_USD_IN_USD)
+
+
 UsdPerMtok = Annotated[
     Decimal,
     BeforeValidator(_is_price),
     Field(ge=0, le=1_000_000, allow_inf_nan=False),
     AfterValidator(_whole_pico),
+]
+UsdPerSearchUnit = Annotated[
+    Decimal,
+    BeforeValidator(_is_price),
+    Field(ge=0, le=1000, allow_inf_nan=False),
+    AfterValidator(_whole_pico_usd),
 ]
 
 
@@ -168,6 +197,8 @@ class Provider(Section):
     key_file: LocalFile | None = Field(default=None, description="private key of the client certificate, PEM")
     proxy: Proxy | None = Field(default=None, description="instead of upstream.proxy")
     timeouts: Timeouts = Field(default_factory=Timeouts, description="time limits of this provider")
+    on_client_gone: OnClientGone | None = Field(default=None, description="instead of upstream.on_client_gone")
+    limits: Limits | None = Field(default=None, description="how much is sent to it, whoever asks")
 
     @model_validator(mode="after")
     def _certificate_is_whole(self) -> Self:
@@ -192,12 +223,13 @@ class Target(Section):
         description="share of requests among equal priorities",
     )
     priority: CountOrZero = Field(default=0, description="0 is tried first, then 1, and so on")
+    limits: Limits | None = Field(default=None, description="how much is sent to this model there, whoever asks")
 
 
 class Price(Section):
     """What a model's tokens cost, where the price map is wrong or does not know them.
 
-    What is not given is billed as plain input or output.
+    A price of tokens that is not given is that of plain input or output.
     """
 
     input_usd_per_mtok: UsdPerMtok = Field(description="input tokens")
@@ -208,10 +240,16 @@ class Price(Section):
     cache_write_usd_per_mtok: UsdPerMtok | None = Field(
         default=None, description="input tokens written to the provider's cache"
     )
+    cache_write_1h_usd_per_mtok: UsdPerMtok | None = Field(
+        default=None, description="input tokens written there for an hour; unset: as cache_write_usd_per_mtok"
+    )
     audio_input_usd_per_mtok: UsdPerMtok | None = Field(default=None, description="audio input tokens")
     audio_output_usd_per_mtok: UsdPerMtok | None = Field(default=None, description="audio output tokens")
     image_input_usd_per_mtok: UsdPerMtok | None = Field(default=None, description="image input tokens")
     image_output_usd_per_mtok: UsdPerMtok | None = Field(default=None, description="image output tokens")
+    usd_per_search_unit: UsdPerSearchUnit | None = Field(
+        default=None, description="a search unit of rerank: a query with up to a hundred documents"
+    )
 
 
 class Model(Section):
@@ -236,6 +274,7 @@ class Model(Section):
         default=(), description="models to try when this one refuses the content"
     )
     timeouts: Timeouts = Field(default_factory=Timeouts, description="time limits of this model")
+    limits: Limits | None = Field(default=None, description="how much may be asked of it, by all callers together")
 
     @field_validator("targets")
     @classmethod

@@ -22,6 +22,7 @@ RESTART_ONLY: tuple[str, ...] = (
     "keys.cache_size",
     "keys.negative_cache_size",
     "ledger",
+    "reporting",
     "telemetry",
     "database",
     "valkey",

@@ -46,6 +46,7 @@ def _check_provider(name: str, path: Path_, settings: Settings, types: Collectio
 
 def _check_models(settings: Settings, types: Collection[str], report: Report) -> None:
     owner: dict[str, str] = {}
+    limited: set[str] = set()
     for index, model in enumerate(settings.models):
         for path, name in _names(index, model):
             if name in RESERVED_MODEL_NAMES:
@@ -58,6 +59,12 @@ def _check_models(settings: Settings, types: Collection[str], report: Report) ->
             _check_provider(
                 target.provider, ("models", index, "targets", position, "provider"), settings, types, report
             )
+            if target.limits is not None:
+                name = f"{target.provider}/{target.model}"
+                if name in limited:
+                    path = ("models", index, "targets", position, "limits")
+                    report(path, f"the target {quoted(name)} has its limits elsewhere already: give them once", None)
+                limited.add(name)
     _check_fallbacks(settings.models, owner, report)
 
 

@@ -26,6 +26,7 @@ _UNITS = {
     "_bytes": "bytes",
     "_percent": "percent",
     "_usd_per_mtok": "USD per million tokens",
+    "usd_per_search_unit": "USD",
 }
 
 

@@ -7,14 +7,18 @@ from typing import Annotated
 
 from pydantic import Field, PrivateAttr
 
+from gateway.settings.accounting import Ledger, Reporting
+from gateway.settings.alerts import Alerts
 from gateway.settings.catalogue import Model, Provider
+from gateway.settings.governance import Limits
 from gateway.settings.section import Name, Section
 from gateway.settings.sections import (
     Admin,
+    Batches,
     Breaker,
     Database,
+    Idempotency,
     Keys,
-    Ledger,
     Logging,
     Passthrough,
     Retries,
@@ -40,14 +44,19 @@ class Settings(Section):
     breaker: Breaker = Field(default_factory=Breaker, description="circuit breaker of each target")
     keys: Keys = Field(default_factory=Keys, description="virtual keys")
     ledger: Ledger = Field(default_factory=Ledger, description="journal and metering")
+    reporting: Reporting = Field(default_factory=Reporting, description="tags and end users")
+    idempotency: Idempotency = Field(default_factory=Idempotency, description="requests that are answered once")
+    alerts: Alerts = Field(default_factory=Alerts, description="who is told of budgets")
     logging: Logging = Field(default_factory=Logging, description="log lines")
     telemetry: Telemetry = Field(default_factory=Telemetry, description="OpenTelemetry")
     security: Security = Field(default_factory=Security, description="private addresses")
     passthrough: Passthrough = Field(default_factory=Passthrough, description="endpoints that are passed through")
+    batches: Batches = Field(default_factory=Batches, description="metering of batches")
     database: Database = Field(default_factory=Database, description="PostgreSQL")
     valkey: Valkey = Field(default_factory=Valkey, description="Valkey or Redis")
     providers: dict[ProviderName, Provider] = Field(default_factory=dict, description="who answers, by name")
     models: tuple[Model, ...] = Field(default=(), description="what clients may ask for")
+    limits: Limits | None = Field(default=None, description="how much may be asked of the gateway, by all together")
     stages: dict[Name, Stage] = Field(default_factory=dict, description="stages of the pipeline, by name")
 
     _source_files: tuple[Path, ...] = PrivateAttr(default=())

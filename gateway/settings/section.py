@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
@@ -119,4 +119,5 @@ Seconds = Annotated[float, Field(strict=True, gt=0, le=_DAY_S, allow_inf_nan=Fal
 SecondsOrZero = Annotated[float, Field(strict=True, ge=0, le=_DAY_S, allow_inf_nan=False)]
 Milliseconds = Annotated[int, Field(strict=True, ge=1, le=int(_DAY_S) * 1000)]
 Megabytes = Annotated[int, Field(strict=True, ge=1, le=1_048_576)]
+OnClientGone = Literal["cancel", "finish"]
 Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]

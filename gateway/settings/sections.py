@@ -17,6 +17,7 @@ from gateway.settings.section import (
     Milliseconds,
     Name,
     NetworkOrHost,
+    OnClientGone,
     Proxy,
     Seconds,
     SecondsOrZero,
@@ -106,7 +107,16 @@ class Upstream(Section):
         default=65_536, strict=True, ge=1024, le=1_048_576, description="largest status line and headers of an answer"
     )
     max_answer_mb: Megabytes = Field(default=64, description="largest answer that is not streamed")
+    on_client_gone: OnClientGone = Field(
+        default="cancel",
+        description="what becomes of a call whose client goes before the answer is complete: it is cancelled, or "
+        "finished unheard, so that its usage comes and its cost is exact",
+    )
     pool: Pool = Field(default_factory=Pool, description="connection pool")
+    queue_timeout_s: SecondsOrZero = Field(
+        default=5, description="how long a request waits when the limits of all its targets are reached; 0: not at all"
+    )
+    queue_max_waiting: Count = Field(default=1000, description="requests that wait for one target, per worker")
     proxy: Proxy = Field(
         default="env", description="env: HTTPS_PROXY and NO_PROXY decide; none: no proxy; or a proxy's http:// URL"
     )
@@ -172,18 +182,14 @@ class Keys(Section):
     )
 
 
-class Ledger(Section):
-    """The journal of attempts on disk and its copy in PostgreSQL."""
+class Idempotency(Section):
+    """Requests with an `Idempotency-Key`: the first one's answer is kept for those who send it again."""
 
-    fsync: Literal["never", "interval", "always"] = Field(
-        default="interval",
-        description="when records are forced to disk; a crash of the gateway loses none in any mode, "
-        "one of the machine those not yet forced",
+    enabled: bool = Field(default=True, description="false: the header is ignored")
+    ttl_hours: int = Field(default=24, strict=True, ge=1, le=8760, description="how long a key and its answer are kept")
+    max_answer_kb: int = Field(
+        default=1024, strict=True, ge=1, le=65_536, description="largest answer that is kept, whole or streamed"
     )
-    fsync_interval_ms: Milliseconds = Field(default=1000, description="pause between two fsyncs in mode interval")
-    segment_mb: Megabytes = Field(default=16, description="size at which the journal begins a new file")
-    copy_interval_ms: Milliseconds = Field(default=200, description="pause between two copies to PostgreSQL")
-    batch_rows: int = Field(default=1000, strict=True, ge=1, le=100_000, description="most records in one copy")
 
 
 class RequestLog(Section):
@@ -223,6 +229,14 @@ class Passthrough(Section):
     spool_memory_kb: CountOrZero = Field(default=256, description="part of a body held in memory before disk is used")
 
 
+class Batches(Section):
+    """Batches that were made through the gateway, until they have ended and are metered."""
+
+    poll_interval_s: Seconds = Field(
+        default=60, description="time between two questions to the provider about an unfinished batch"
+    )
+
+
 class Fetch(Section):
     """Images and files that are fetched by their URL, for providers that take none."""
 
@@ -237,7 +251,7 @@ class Security(Section):
     allow_private_upstreams: tuple[NetworkOrHost, ...] = Field(
         default=(),
         description="addresses, networks and host names inside your network that base URLs given over the admin API, "
-        "fetched images and webhooks may lead to; what is declared in this file may lead anywhere",
+        "fetched images and webhooks may lead to; providers declared in this file may lead anywhere",
     )
     fetch: Fetch = Field(default_factory=Fetch, description="fetched images and files")
 

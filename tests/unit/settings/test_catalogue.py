@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gateway.settings import Price, Secret, Server, host_and_port, pico_usd_per_token
+from gateway.settings import Price, Secret, Server, host_and_port, pico_usd_per_search_unit, pico_usd_per_token
 from tests.unit.settings.conftest import Load
 
 
@@ -28,6 +28,15 @@ def test_a_price_may_be_a_number_or_text() -> None:
 def test_a_price_that_is_finer_or_no_price_is_refused(price: object) -> None:
     with pytest.raises(ValidationError):
         Price.model_validate({"input_usd_per_mtok": price, "output_usd_per_mtok": 0})
+
+
+def test_a_search_unit_has_a_price_of_its_own() -> None:
+    price = Price.model_validate({"input_usd_per_mtok": 0, "output_usd_per_mtok": 0, "usd_per_search_unit": 0.002})
+    assert price.usd_per_search_unit is not None
+    assert pico_usd_per_search_unit(price.usd_per_search_unit) == 2_000_000_000
+    for usd in (-1, 1e-13, 1001, "NaN", True):
+        with pytest.raises(ValidationError):
+            Price.model_validate({"input_usd_per_mtok": 0, "output_usd_per_mtok": 0, "usd_per_search_unit": usd})
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,13 @@ KINDS: dict[str, tuple[str, int, str, str, str | None]] = {
     "out of range": ("\nserver: {port: 65536}", 2, "server.port", "less than or equal to 65535", None),
     "infinite time": ("upstream: {total_timeout_s: 1e999}", 1, "upstream.total_timeout_s", "finite", None),
     "enormous number": ("server: {port: " + "9" * 5000 + "}", 1, "server.port", "valid integer", None),
+    "a journal of three segments": (
+        "ledger: {max_journal_mb: 47}",
+        1,
+        "ledger",
+        "at least four times segment_mb",
+        None,
+    ),
     "not a choice": ("ledger: {fsync: sometimes}", 1, "ledger.fsync", "'never', 'interval' or 'always'", None),
     "missing key": ("providers:\n  d: {}", 2, "providers.d.type", "must be given", None),
     "mapping wanted": ("server: 5", 1, "server", "must be a mapping", None),

@@ -1,0 +1,102 @@
+"""A budget as an administrator sees it."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from gateway.services.budgets.budget import BudgetScope, OnStoreFailure, OnTooDear
+from gateway.services.budgets.period import PeriodKind
+
+# The fields that can be changed, in the order of the columns.
+CHANGEABLE = (
+    "name",
+    "limit_nano_usd",
+    "period",
+    "reset_day",
+    "time_zone",
+    "thresholds",
+    "hard",
+    "on_too_dear",
+    "unbounded_nano_usd",
+    "max_end_users",
+    "on_store_failure",
+)
+_OF_PERIOD = ("starts_at", "ends_at", "settled_nano_usd", "topped_up_nano_usd", "lost_nano_usd")
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodRecord:
+    """The period in force. What is still in a worker's journal is not settled yet."""
+
+    id: int
+    starts_at: datetime
+    ends_at: datetime | None
+    settled_nano_usd: int
+    topped_up_nano_usd: int
+    lost_nano_usd: int
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetRecord:
+    """One budget; `team_id` is the team that it belongs to. `current` is None where nothing was spent by anybody yet.
+
+    The other fields are those of `Budget`.
+    """
+
+    id: str
+    name: str
+    scope: BudgetScope
+    subject: str
+    model: str | None
+    limit_nano_usd: int
+    period: PeriodKind
+    reset_day: int
+    time_zone: str
+    thresholds: list[int]
+    hard: bool
+    on_too_dear: OnTooDear
+    unbounded_nano_usd: int | None
+    max_end_users: int | None
+    on_store_failure: OnStoreFailure
+    team_id: str | None
+    created_at: datetime
+    updated_at: datetime
+    current: PeriodRecord | None
+
+    @property
+    def remaining_nano_usd(self) -> int:
+        """What is left of the period in force, by what is settled; below zero where more was spent."""
+        if self.current is None:
+            return self.limit_nano_usd
+        allowance = self.limit_nano_usd + self.current.topped_up_nano_usd
+        return allowance - self.current.settled_nano_usd - self.current.lost_nano_usd
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetFilter:
+    """Which budgets a list has: of a scope, on a subject, for a model; `within`: of that team and its keys alone."""
+
+    scope: str | None = None
+    subject: str | None = None
+    model: str | None = None
+    within: uuid.UUID | None = None
+
+
+def record_of(row: asyncpg.Record) -> BudgetRecord:
+    """The record in a row of the queries `record` and `page`."""
+    fields = dict(row)
+    period_id = fields.pop("period_id")
+    period = {name: fields.pop(name) for name in _OF_PERIOD}
+    current = None if period_id is None else PeriodRecord(period_id, **period)
+    return BudgetRecord(**fields, current=current)
+
+
+def facts(record: BudgetRecord) -> dict[str, Any]:
+    """A record for the audit log."""
+    return {name: value for name, value in dataclasses.asdict(record).items() if value is not None}
