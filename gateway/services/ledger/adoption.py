@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from gateway.services.ledger.entry import END, END_COLUMNS, PREFIX_BYTES, START_COLUMNS
+from gateway.services.ledger.entry import END_COLUMNS, PREFIX_BYTES, START_COLUMNS, end_row, start_row
 from gateway.services.ledger.journal import LOCK_NAME, lock
 from gateway.services.ledger.segment import scan, segments_of
 
@@ -55,13 +55,13 @@ class Orphan:
                 elif not line.intact:
                     garbage.append(line.data)
                 else:
-                    payload = line.data[PREFIX_BYTES:]
-                    attempt = b"\t".join(payload.split(b"\t", 2)[:2])
-                    if line.data[0] != END:
-                        starts[attempt] = payload
+                    attempt = b"\t".join(line.data[PREFIX_BYTES:].split(b"\t", 2)[:2])
+                    row = end_row(line.data)
+                    if row is None:
+                        starts[attempt] = start_row(line.data)
                         continue
                     starts.pop(attempt, None)
-                    batch.rows.append(payload)
+                    batch.rows.append(row)
                     if len(batch.rows) >= batch_rows:
                         yield batch
                         batch = Batch(END_COLUMNS)
@@ -108,7 +108,7 @@ class Orphan:
             self._lock_fd = -1
 
 
-def find_orphan(parent: Path, *, skip: frozenset[Path]) -> Orphan | None:
+def find_orphan(parent: Path, *, skip: Collection[Path]) -> Orphan | None:
     """A journal under `parent` that no living process holds, locked; None where there is none (left). Raises OSError.
 
     Directories that are not named by a UUID are somebody else's.

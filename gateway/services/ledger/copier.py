@@ -1,4 +1,7 @@
-"""Rows into `usage_costs`: COPY to a staging table, then INSERT … ON CONFLICT DO NOTHING, in one transaction."""
+"""Rows into `usage_costs`: COPY to a staging table, then INSERT … ON CONFLICT DO NOTHING, in one transaction.
+
+That transaction also adds what the new rows cost to the budget periods that they name, and to the roll-ups.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,13 @@ import asyncpg
 import orjson
 
 from gateway.errors import GatewayError
+from gateway.services.ledger.settlements import Receipt, Spent, joined
 from gateway.store import sql
 from gateway.store.postgres import Postgres
 
 _log = logging.getLogger("gateway.ledger")
 
-_STAGING: Final = "usage_costs_staging_0003"
+_STAGING: Final = "usage_costs_staging_0010"
 DEAD_LETTERS: Final = "dead-letters.ndjson"
 # What says that a row is bad, and would be bad at the next try too. Everything else is waited out.
 _REFUSALS: Final = (
@@ -44,19 +48,16 @@ class Copier:
         self.duplicate_rows = 0
         self.refused_rows = 0
 
-    async def ensure_partitions(self, months_ahead: int) -> None:
-        """Have the monthly partitions from this month on. Raises GatewayError or an asyncpg error."""
-        await self._postgres.execute(self._sql["ensure_partitions"], months_ahead, timeout_s=self._timeout_s)
-
-    async def copy(self, rows: Sequence[bytes], columns: Sequence[str]) -> None:
+    async def copy(self, rows: Sequence[bytes], columns: Sequence[str]) -> Receipt:
         """Have `rows` (COPY text, without newlines) in the database, or in the dead letters when it refuses them.
 
-        Raises one of `RETRYABLE` where the database is away or not ready: then all may be tried again.
+        Returns what became of budgets by those in the database. Raises one of `RETRYABLE` where the database is away or
+        not ready: then all may be tried again, also those that are there already.
         """
         if not rows:
-            return
+            return {}
         try:
-            inserted = await self._copy_all(rows, columns)
+            inserted, receipt = await self._copy_all(rows, columns)
         except asyncpg.CheckViolationError:
             # The table has no checks but its partitions' bounds: a month's partition was attached in this moment.
             raise
@@ -64,23 +65,28 @@ class Copier:
             if len(rows) == 1:
                 await asyncio.to_thread(self._bury, rows[0], columns, error)
                 self.refused_rows += 1
-                return
+                return {}
             middle = len(rows) // 2
-            await self.copy(rows[:middle], columns)
-            await self.copy(rows[middle:], columns)
-            return
+            first = await self.copy(rows[:middle], columns)
+            return joined(first, await self.copy(rows[middle:], columns))
         self.copied_rows += inserted
         self.duplicate_rows += len(rows) - inserted
+        return receipt
 
-    async def _copy_all(self, rows: Sequence[bytes], columns: Sequence[str]) -> int:
+    async def _copy_all(self, rows: Sequence[bytes], columns: Sequence[str]) -> tuple[int, Receipt]:
         timeout_s = self._timeout_s
         async with self._postgres.connection(timeout_s=timeout_s) as connection, connection.transaction():
             await connection.execute(self._sql["stage"], timeout=timeout_s)
             await connection.copy_to_table(
                 _STAGING, source=_lines(rows), columns=list(columns), format="text", timeout=timeout_s
             )
-            status = await connection.execute(self._sql["insert"], timeout=timeout_s)
-        return int(status.rpartition(" ")[2])
+            found = await connection.fetch(self._sql["insert"], timeout=timeout_s)
+        receipt = {
+            row["period_id"]: Spent(row["batch"], row["fresh"], row["total"])
+            for row in found
+            if row["period_id"] is not None
+        }
+        return found[0]["rows"], receipt
 
     def _bury(self, row: bytes, columns: Sequence[str], error: Exception) -> None:
         """Append the row to the dead letters, synced, before the journal may forget it. Raises OSError."""

@@ -25,7 +25,9 @@ _SCOPE: Final = (
     "endpoint",
 )
 _HEAD: Final = ("request_id", "attempt", "started_us", *_SCOPE, "streamed")
-START_COLUMNS: Final = (*_HEAD, "input_tokens", "cost_nano_usd")
+# What not every attempt has. It stands last, in records of kinds of their own; a new column goes to the end here.
+_DETAILS: Final = ("budget_period_ids", "end_user", "tags")
+START_COLUMNS: Final = (*_HEAD, "input_tokens", "cost_nano_usd", *_DETAILS)
 END_COLUMNS: Final = (
     *_HEAD,
     "final",
@@ -45,30 +47,47 @@ END_COLUMNS: Final = (
     "estimated",
     "duration_ms",
     "first_byte_ms",
+    "search_units",
+    *_DETAILS,
 )
 
 MAX_NAME_CHARS: Final = 500
 _MAX_ERROR_CODE_CHARS: Final = 100
-# An end record is never longer than its start record and this: 13 figures of at most 20 characters with
+# An end record is never longer than its start record and this: 14 figures of at most 20 characters with
 # their tabs, the error code, the rest.
-END_MARGIN_BYTES: Final = 13 * 21 + _MAX_ERROR_CODE_CHARS + 64
+END_MARGIN_BYTES: Final = 14 * 21 + _MAX_ERROR_CODE_CHARS + 64
 
 START: Final = 83  # ord("S")
 END: Final = 69  # ord("E")
+DETAILED_START: Final = 66  # ord("B")
+DETAILED_END: Final = 68  # ord("D")
 PREFIX_BYTES: Final = 9  # the type's letter and eight hex digits of the checksum
-# Makes a start record that was turned into an end record (or back) fail its checksum.
+# Makes a record that was turned into one of another kind fail its checksum.
 _END_MARK: Final = 0x5A5A5A5A
+_DETAILED_START_MARK: Final = 0x69696969
+_DETAILED_END_MARK: Final = 0x3C3C3C3C
+_MARKS: Final = {
+    START: 0,
+    END: _END_MARK,
+    DETAILED_START: _DETAILED_START_MARK,
+    DETAILED_END: _DETAILED_END_MARK,
+}
+_NULL: Final = r"\N"
+_NULL_FIELD: Final = f"\t{_NULL}".encode()
+_NO_DETAILS: Final = _NULL_FIELD * len(_DETAILS)
+_NO_UNITS_NOR_DETAILS: Final = b"\t0" + _NO_DETAILS
 _MAX_BIGINT: Final = 2**63 - 1
 
 _SPECIAL = re.compile("[\x00-\x1f\x7f\\\\]")
+_QUOTED = re.compile(r'["\\]')  # inside an array's element
 _ESCAPES: Final = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\x00": ""}
 
 
-def escape(text: str) -> str:
+def escape(text: str, most_chars: int = MAX_NAME_CHARS) -> str:
     r"""`text` as one field of a COPY text row: backslash, tab, CR and LF escaped; NUL, which no text column holds,
-    left out; lone surrogates, which UTF-8 cannot carry, replaced by `?`; cut at `MAX_NAME_CHARS`."""
-    if len(text) > MAX_NAME_CHARS:
-        text = text[:MAX_NAME_CHARS]
+    left out; lone surrogates, which UTF-8 cannot carry, replaced by `?`; cut at `most_chars`."""
+    if len(text) > most_chars:
+        text = text[:most_chars]
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode()
     if _SPECIAL.search(text) is not None:
@@ -107,7 +126,9 @@ class Entry:
     microseconds since the epoch and becomes the row's timestamp. `expected_prompt` tokens and `cost_nano_usd` as they
     stand at `Ledger.start` are what is booked if the worker dies before the end; `usage` is set before it. `final` is
     true for the one attempt whose outcome the client saw. `error_code` is a name from `gateway.errors`, or empty.
-    `first_byte_ms` is -1 where none came.
+    `first_byte_ms` is -1 where none came. `budgets` are the ids of the budget_periods that its cost is added to, as
+    PostgreSQL writes an array (`{12,15}`), or empty; `end_user` and `tags` are for reports. None of these three
+    changes after the start.
     """
 
     request_id: str
@@ -124,25 +145,37 @@ class Entry:
     error_code: str = ""
     duration_ms: int = 0
     first_byte_ms: int = -1
-    # The journal's own: the rendered head and its checksum, where the start record lies, bytes kept for the end record.
+    budgets: str = ""
+    end_user: str = ""
+    tags: tuple[str, ...] = ()
+    # The journal's own: the rendered head, its checksum and the rendered details, where the start record lies, bytes
+    # kept for the end record.
     head: bytes = field(default=b"", repr=False)
     head_crc: int = field(default=0, repr=False)
+    details: bytes = field(default=b"", repr=False)
     offset: int = field(default=-1, repr=False)
     reserved_bytes: int = field(default=0, repr=False)
 
 
 def start_record(entry: Entry) -> bytes:
-    """The line that says an attempt is about to be sent; also sets `entry.head`."""
+    """The line that says an attempt is about to be sent; also sets `entry.head` and `entry.details`."""
     entry.head = head = (
         f"{entry.request_id}\t{entry.attempt}\t{entry.started_us}\t{entry.scope}\t{'t' if entry.streamed else 'f'}"
     ).encode()
     entry.head_crc = head_crc = crc32(head)
     tail = b"\t%d\t%d" % (entry.expected_prompt, entry.cost_nano_usd)
+    if entry.budgets or entry.tags or entry.end_user:
+        entry.details = _details(entry)
+        tail += entry.details
+        return b"B%08x%b%b\n" % (crc32(tail, head_crc) ^ _DETAILED_START_MARK, head, tail)
     return b"S%08x%b%b\n" % (crc32(tail, head_crc), head, tail)
 
 
 def end_record(entry: Entry) -> bytes:
-    """The line that is the attempt's row. Needs `entry.head`, so comes after `start_record`."""
+    """The line that is the attempt's row. Needs `entry.head`, so comes after `start_record`.
+
+    One without search units and details stays as it was before there were any: a worker of that version can read it.
+    """
     usage = entry.usage or Usage()
     code = entry.error_code
     first = entry.first_byte_ms
@@ -159,10 +192,43 @@ def end_record(entry: Entry) -> bytes:
         f"\t{usage.image_out}\t{entry.cost_nano_usd}\t{'t' if usage.estimated else 'f'}"
         f"\t{entry.duration_ms}\t{first if first >= 0 else _NULL}"
     ).encode()
+    if entry.details or usage.search_units:
+        tail += b"\t%d%b" % (usage.search_units, entry.details or _NO_DETAILS)
+        return b"D%08x%b%b\n" % (crc32(tail, entry.head_crc) ^ _DETAILED_END_MARK, entry.head, tail)
     return b"E%08x%b%b\n" % (crc32(tail, entry.head_crc) ^ _END_MARK, entry.head, tail)
 
 
-_NULL: Final = r"\N"
+def end_row(record: bytes) -> bytes | None:
+    """The fields of `END_COLUMNS` in an end record of either kind, without its newline; None for a start record."""
+    kind = record[0]
+    if kind == END:
+        return record[PREFIX_BYTES:] + _NO_UNITS_NOR_DETAILS
+    return _fitted(record[PREFIX_BYTES:], len(END_COLUMNS)) if kind == DETAILED_END else None
+
+
+def start_row(record: bytes) -> bytes:
+    """The fields of `START_COLUMNS` in a start record of either kind, without its newline."""
+    if record[0] == START:
+        return record[PREFIX_BYTES:] + _NO_DETAILS
+    return _fitted(record[PREFIX_BYTES:], len(START_COLUMNS))
+
+
+def _fitted(row: bytes, columns: int) -> bytes:
+    """A detailed row of any version: details that it does not know are null, those unknown here are passed over."""
+    missing = columns - 1 - row.count(b"\t")
+    if missing < 0:
+        return b"\t".join(row.split(b"\t", columns)[:columns])
+    return row + _NULL_FIELD * missing
+
+
+def _details(entry: Entry) -> bytes:
+    budgets = entry.budgets or _NULL
+    user = escape(entry.end_user) if entry.end_user else _NULL
+    tags = _NULL
+    if entry.tags:
+        quoted = ",".join('"' + _QUOTED.sub(r"\\\g<0>", tag[:MAX_NAME_CHARS]) + '"' for tag in entry.tags)
+        tags = "{" + escape(quoted, len(quoted)) + "}"
+    return f"\t{budgets}\t{user}\t{tags}".encode()
 
 
 def _plain_code(code: str) -> str:
@@ -189,7 +255,6 @@ def _clamp(figure: int) -> int:
 
 def is_intact(line: bytes) -> bool:
     """Is `line` (without its newline) a whole record, as its checksum says?"""
-    if len(line) <= PREFIX_BYTES or line[0] not in (START, END):
+    if len(line) <= PREFIX_BYTES or (mark := _MARKS.get(line[0])) is None:
         return False
-    mark = _END_MARK if line[0] == END else 0
     return line[1:PREFIX_BYTES] == b"%08x" % (crc32(line[PREFIX_BYTES:]) ^ mark)

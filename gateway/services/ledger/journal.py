@@ -14,6 +14,7 @@ from typing import Final, Literal
 from uuid import uuid4
 
 from gateway.errors import GatewayError
+from gateway.services.ledger.bound import Bound
 from gateway.services.ledger.entry import END_MARGIN_BYTES, Entry, bounded_end_record, end_record, start_record
 from gateway.services.ledger.segment import Segment
 
@@ -60,10 +61,11 @@ def _make_directory(parent: Path) -> tuple[Path, int]:
 class Journal:
     """Appends records for one process; not safe across threads or forks (open it in the worker itself)."""
 
-    def __init__(self, parent: Path, *, segment_bytes: int, fsync: Fsync) -> None:
-        """Raises OSError where the directory or the first segment cannot be made."""
+    def __init__(self, parent: Path, *, segment_bytes: int, fsync: Fsync, bound: Bound | None = None) -> None:
+        """Raises OSError where the directory or the first segment cannot be made. `bound`: none by default."""
         self._segment_bytes = segment_bytes
         self._fsync = fsync
+        self.bound = bound or Bound()
         self.directory, self._lock_fd = _make_directory(parent)
         self.segments: deque[Segment] = deque()
         self._open: set[Entry] = set()
@@ -91,13 +93,17 @@ class Journal:
     def start(self, entry: Entry) -> None:
         """Write down that `entry` is about to be sent and set aside room for its end.
 
-        Raises GatewayError(journal_unavailable) where there is no room: then nothing may be sent.
+        Raises GatewayError(journal_unavailable) where there is no room: then nothing may be sent. Where the bound says
+        that a full journal drops rows, it counts this one, and `end` will do nothing.
         """
         record = start_record(entry)
         size = len(record)
         reserve = size + END_MARGIN_BYTES
         current = self._current
         if current.written + size + reserve + self._reserved > current.capacity:
+            if self._is_full(size + reserve):
+                self.bound.note_attempt(self.directory)
+                return
             current = self._rotate(size + reserve)
         position = current.written
         current.map[position : position + size] = record
@@ -123,6 +129,11 @@ class Journal:
         current.written = after
         self.ended_rows += 1
 
+    def _is_full(self, wanted: int) -> bool:
+        # What is wholly copied is about to go.
+        kept = sum(segment.capacity for segment in self.segments if segment.copied < segment.written)
+        return self.bound.is_exceeded(kept + max(self._segment_bytes, 4 * (2 * self._reserved + wanted)))
+
     def _rotate(self, wanted: int) -> Segment:
         """Go on in a new segment. The open starts move along, so that the old one can go once it is copied."""
         if self._closed:
@@ -133,7 +144,7 @@ class Journal:
         except OSError as error:
             self.creation_failures += 1
             self._failed_at = time.monotonic()
-            _log.error("a journal segment cannot be made in %s: %s", self.directory, error.strerror)
+            _log.critical("a journal segment cannot be made in %s: %s", self.directory, error.strerror)
             raise GatewayError("journal_unavailable", "The usage journal cannot be written.") from error
         old = self._current
         old_map = old.map
@@ -171,7 +182,7 @@ class Journal:
         To be called often; where the disk is full, it tries again.
         """
         self._current.release()
-        if self._spare is not None or self._closed:
+        if self._spare is not None or self._closed or self._is_full(0):
             return
         if self._current.written + self._reserved < self._current.capacity // 4:
             return
@@ -183,7 +194,7 @@ class Journal:
         except OSError as error:
             self.creation_failures += 1
             self._failed_at = time.monotonic()
-            _log.error("a journal segment cannot be made in %s: %s", self.directory, error.strerror)
+            _log.critical("a journal segment cannot be made in %s: %s", self.directory, error.strerror)
             return
         if self._closed:
             spare.remove()

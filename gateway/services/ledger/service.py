@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from gateway.errors import GatewayError
-from gateway.services.ledger.adoption import Orphan, find_orphan
+from gateway.services.ledger.adopter import Adopter
+from gateway.services.ledger.bound import Bound, OnFull
 from gateway.services.ledger.copier import RETRYABLE, Copier
-from gateway.services.ledger.entry import END, END_COLUMNS, PREFIX_BYTES
+from gateway.services.ledger.entry import END_COLUMNS, end_row
 from gateway.services.ledger.journal import Fsync, Journal
+from gateway.services.ledger.months import Months
 from gateway.services.ledger.segment import Segment
+from gateway.services.ledger.settlements import NoSettlements, Settlements, whole
 from gateway.store.postgres import Postgres
 from gateway.tasks import Tasks
 
@@ -27,8 +30,8 @@ _READ_BYTES_PER_ROW: Final = 640
 _LEAST_READ_BYTES: Final = 1 << 16
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
-_PARTITIONS_INTERVAL_S: Final = 86_400.0
-_PARTITIONS_RETRY_S: Final = 60.0
+_MONTHS_INTERVAL_S: Final = 86_400.0
+_MONTHS_RETRY_S: Final = 60.0
 _PREPARE_INTERVAL_S: Final = 0.05
 _FLUSH_POLL_S: Final = 0.01
 MIN_SEGMENT_BYTES: Final = 1 << 16
@@ -36,7 +39,11 @@ MIN_SEGMENT_BYTES: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class LedgerOptions:
-    """How the ledger writes and copies. The package's story says what each `fsync` mode survives."""
+    """How the ledger writes and copies. The package's story says what each `fsync` mode survives.
+
+    `max_journal_mb` bounds what is not copied yet, of one worker; beyond it `on_journal_full` says whether attempts are
+    refused or go unrecorded. Rows and roll-ups before so many whole months are deleted; None keeps them.
+    """
 
     segment_mb: float = 16.0
     fsync: Fsync = "interval"
@@ -46,6 +53,10 @@ class LedgerOptions:
     statement_timeout_s: float = 30.0
     adopt_interval_s: float = 5.0
     months_ahead: int = 2
+    max_journal_mb: float = 1024.0
+    on_journal_full: OnFull = "refuse"
+    retention_months: int | None = None
+    rollup_retention_months: int | None = None
 
 
 class Ledger:
@@ -54,13 +65,32 @@ class Ledger:
     `start(entry)`, `end(entry)` and `await sync()` are its journal's own: see `Journal`.
     """
 
-    def __init__(self, directory: Path, postgres: Postgres, options: LedgerOptions) -> None:
+    def __init__(self, directory: Path, postgres: Postgres, options: LedgerOptions, settlements: Settlements) -> None:
         self._directory = directory
         self._options = options
+        self._settlements = settlements
         self._journal = Journal(
-            directory, segment_bytes=max(int(options.segment_mb * (1 << 20)), MIN_SEGMENT_BYTES), fsync=options.fsync
+            directory,
+            segment_bytes=max(_bytes(options.segment_mb), MIN_SEGMENT_BYTES),
+            fsync=options.fsync,
+            bound=Bound(_bytes(options.max_journal_mb), options.on_journal_full),
         )
         self._copier = Copier(postgres, directory, timeout_s=options.statement_timeout_s)
+        self._adopter = Adopter(
+            directory,
+            self._journal.directory,
+            self._copier,
+            settlements,
+            batch_rows=options.batch_rows,
+            failed=self._failed,
+        )
+        self._months = Months(
+            postgres,
+            months_ahead=options.months_ahead,
+            retention_months=options.retention_months,
+            rollup_retention_months=options.rollup_retention_months,
+            timeout_s=options.statement_timeout_s,
+        )
         self._tasks = Tasks()
         self._background: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
@@ -69,20 +99,23 @@ class Ledger:
         self.start = self._journal.start  # bound here: a call less per attempt
         self.end = self._journal.end
         self.sync = self._journal.sync
-        self.unknown_rows = 0
-        self.adopted_journals = 0
-        self.torn_records = 0
-        self.garbage_bytes = 0
         self.copy_failures = 0
 
     @classmethod
-    async def open(cls, directory: Path, postgres: Postgres, options: LedgerOptions | None = None) -> Ledger:
+    async def open(
+        cls,
+        directory: Path,
+        postgres: Postgres,
+        options: LedgerOptions | None = None,
+        settlements: Settlements | None = None,
+    ) -> Ledger:
         """Open this worker's journal under `directory` (made where missing) and begin to copy and to adopt.
 
-        The database need not be there. Raises GatewayError(journal_unavailable) where the journal cannot be made.
+        The database need not be there. `settlements` may hear of dead workers' journals at once.
+        Raises GatewayError(journal_unavailable) where the journal cannot be made.
         """
         try:
-            ledger = cls(directory, postgres, options or LedgerOptions())
+            ledger = cls(directory, postgres, options or LedgerOptions(), settlements or NoSettlements())
         except OSError as error:
             raise GatewayError(
                 "journal_unavailable", f"The usage journal in {directory} cannot be made: {error.strerror or error}."
@@ -91,12 +124,17 @@ class Ledger:
         ledger._background = [
             spawn(ledger._prepare_forever(), name="ledger-prepare"),
             spawn(ledger._copy_forever(), name="ledger-copy"),
-            spawn(ledger._adopt_forever(), name="ledger-adopt"),
-            spawn(ledger._keep_partitions(), name="ledger-partitions"),
+            spawn(ledger._adopter.run(ledger._options.adopt_interval_s), name="ledger-adopt"),
+            spawn(ledger._keep_months(), name="ledger-months"),
         ]
         if ledger._options.fsync != "never":
             ledger._background.append(spawn(ledger._sync_forever(), name="ledger-sync"))
         return ledger
+
+    @property
+    def journal_id(self) -> str:
+        """A UUID that names this worker's journal, now and once it is dead."""
+        return self._journal.directory.name
 
     # --- figures for metrics ------------------------------------------------------------------
 
@@ -134,6 +172,36 @@ class Ledger:
     def write_failures(self) -> int:
         """Times that no journal segment could be made (a full disk)."""
         return self._journal.creation_failures
+
+    @property
+    def refused_attempts(self) -> int:
+        """Attempts that a full journal refused."""
+        return self._journal.bound.refused_attempts
+
+    @property
+    def dropped_rows(self) -> int:
+        """Attempts that were not recorded: the journal was full and is not to refuse them."""
+        return self._journal.bound.dropped_rows
+
+    @property
+    def adopted_journals(self) -> int:
+        """Dead workers' journals that this process brought into the database."""
+        return self._adopter.journals
+
+    @property
+    def unknown_rows(self) -> int:
+        """Attempts in them that had begun and not ended."""
+        return self._adopter.unknown_rows
+
+    @property
+    def torn_records(self) -> int:
+        """Records in them that their worker died in."""
+        return self._adopter.torn_records
+
+    @property
+    def garbage_bytes(self) -> int:
+        """Bytes in them that are no records, now set aside."""
+        return self._adopter.garbage_bytes
 
     # --- draining -----------------------------------------------------------------------------
 
@@ -191,9 +259,13 @@ class Ledger:
         if segment is None:
             return False
         rows, position = _next_rows(segment, self._options.batch_rows, self._read_bytes)
-        await self._copier.copy(rows, END_COLUMNS)
+        receipt = await self._copier.copy(rows, END_COLUMNS)
         segment.copied = position
         self._handled_rows += len(rows)
+        # Once for each position, with all rows before it: those that an earlier try brought into the database, whose
+        # commit was not heard of, too.
+        if receipt:
+            self._settlements.copied(self.journal_id, whole(receipt))
         return len(rows) == self._options.batch_rows or self._journal.lag_bytes >= self._read_bytes
 
     def _failed(self, what: str, error: Exception) -> None:
@@ -201,37 +273,6 @@ class Ledger:
         self.copy_failures += 1
         known = isinstance(error, RETRYABLE)
         _log.warning("%s failed (%s: %s); trying again", what, type(error).__name__, error, exc_info=not known)
-
-    # --- dead workers' journals ---------------------------------------------------------------
-
-    async def _adopt_forever(self) -> None:
-        while True:
-            try:
-                await self._adopt_all()
-            except Exception as error:
-                self._failed("looking for journals of dead workers", error)
-            await asyncio.sleep(self._options.adopt_interval_s * random.uniform(0.8, 1.2))
-
-    async def _adopt_all(self) -> None:
-        skip = frozenset((self._journal.directory,))
-        while (orphan := find_orphan(self._directory, skip=skip)) is not None:
-            try:
-                await self._replay(orphan)
-            finally:
-                orphan.release()
-
-    async def _replay(self, orphan: Orphan) -> None:
-        unknown = 0
-        batches = orphan.batches(self._options.batch_rows)
-        while (batch := await asyncio.to_thread(next, batches, None)) is not None:
-            await self._copier.copy(batch.rows, batch.columns)
-            unknown += len(batch.rows) if batch.unknown else 0
-        orphan.remove()
-        self.adopted_journals += 1
-        self.unknown_rows += unknown
-        self.torn_records += orphan.torn_records
-        self.garbage_bytes += orphan.garbage_bytes
-        _log.warning("adopted the journal %s of a dead worker; %d attempts unknown", orphan.directory.name, unknown)
 
     # --- upkeep -------------------------------------------------------------------------------
 
@@ -246,15 +287,19 @@ class Ledger:
             with contextlib.suppress(OSError):  # logged where it happens
                 await self._journal.sync()
 
-    async def _keep_partitions(self) -> None:
+    async def _keep_months(self) -> None:
         while True:
             try:
-                await self._copier.ensure_partitions(self._options.months_ahead)
+                await self._months.keep()
             except Exception as error:
-                self._failed("making the next months' partitions", error)
-                await asyncio.sleep(_PARTITIONS_RETRY_S)
+                self._failed("making and dropping months' partitions", error)
+                await asyncio.sleep(_MONTHS_RETRY_S)
             else:
-                await asyncio.sleep(_PARTITIONS_INTERVAL_S)
+                await asyncio.sleep(_MONTHS_INTERVAL_S)
+
+
+def _bytes(mebibytes: float) -> int:
+    return int(mebibytes * (1 << 20))
 
 
 def _next_rows(segment: Segment, limit: int, read_bytes: int) -> tuple[list[bytes], int]:
@@ -266,8 +311,9 @@ def _next_rows(segment: Segment, limit: int, read_bytes: int) -> tuple[list[byte
     position = segment.copied
     for line in lines:
         position += len(line) + 1
-        if line[0] == END:
-            rows.append(line[PREFIX_BYTES:])
+        row = end_row(line)
+        if row is not None:
+            rows.append(row)
             if len(rows) == limit:
                 break
     return rows, position

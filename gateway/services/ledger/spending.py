@@ -1,4 +1,4 @@
-"""What has been spent, read from the ledger's rows."""
+"""What has been spent, read from the ledger's roll-ups."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from gateway.store.sql import load
 
 
 class Spending:
-    """Sums over `usage_costs`. What is still in a journal is not counted yet (`journal_lag_rows`)."""
+    """Sums over `usage_daily`, as far back as it is kept (`ledger.rollup_retention_months`).
+
+    What is still in a journal is not counted yet (`journal_lag_rows`).
+    """
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres

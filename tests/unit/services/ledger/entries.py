@@ -9,6 +9,13 @@ from gateway.wire.usage import Usage
 
 KEY_ID = UUID("01890000-0000-7000-8000-00000000000a")
 
+# `complete(entry(1))` as a worker wrote it before there were search units.
+WRITTEN_BEFORE_SEARCH_UNITS = (
+    rb"Eda974f2f01890000-0000-7000-8000-000000000001 1 1790000000000001 01890000-0000-7000-8000-00000000000a"
+    rb" \N \N \N \N lab gpt-4o-mini gpt-4o-mini-2024-07-18 chat.completions"
+    rb" f t ok 200 \N 100 50 10 0 0 0 0 0 0 12345 f 321 45"
+).replace(b" ", b"\t") + b"\n"
+
 
 def request_id(number: int) -> str:
     return f"01890000-0000-7000-8000-{number:012x}"

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.services.ledger.adoption import SET_ASIDE, Orphan, find_orphan
-from gateway.services.ledger.entry import START_COLUMNS, end_record, start_record
+from gateway.services.ledger.entry import END_COLUMNS, START_COLUMNS, end_record, start_record
 from gateway.services.ledger.journal import Journal, lock
 from gateway.services.ledger.segment import segments_of
+from gateway.wire.usage import Usage
 from tests.unit.services.ledger.entries import complete, entry, request_id
 
 SMALL = 1 << 16
@@ -53,9 +54,49 @@ def test_ends_are_rows_and_starts_without_an_end_are_unknown(tmp_path: Path) -> 
     assert max(len(batch.rows) for batch in orphan.batches(7)) == 7
     unknown = next(batch for batch in orphan.batches(1000) if batch.unknown)
     assert unknown.columns == START_COLUMNS
-    assert unknown.rows[0].endswith(b"\t7\t700")
+    assert unknown.rows[0].endswith(b"\t7\t700\t\\N\t\\N\t\\N")
     orphan.remove()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ends_with_and_without_search_units_are_rows_of_the_same_columns(tmp_path: Path) -> None:
+    """A journal that was written before there were any holds only those without."""
+
+    def work(journal: Journal) -> None:
+        for number, units in enumerate((0, 2, 0)):
+            one = entry(number)
+            journal.start(one)
+            complete(one).usage = Usage(5, search_units=units)
+            journal.end(one)
+
+    abandoned(tmp_path, work)
+    orphan = adopted(tmp_path)
+    (batch,) = orphan.batches(10)
+    assert batch.columns == END_COLUMNS
+    rows = [dict(zip(END_COLUMNS, row.decode().split("\t"), strict=True)) for row in batch.rows]
+    assert [row["search_units"] for row in rows] == ["0", "2", "0"]
+    assert {row["input_tokens"] for row in rows} == {"5"}
+    orphan.remove()
+
+
+def test_starts_with_and_without_details_are_rows_of_the_same_columns(tmp_path: Path) -> None:
+    def work(journal: Journal) -> None:
+        for number, budgets in enumerate(("", "{7,8}", "")):
+            one = entry(number)
+            one.budgets = budgets
+            journal.start(one)
+
+    abandoned(tmp_path, work)
+    orphan = adopted(tmp_path)
+    (batch,) = orphan.batches(10)
+    assert batch.unknown
+    rows = sorted(
+        (dict(zip(START_COLUMNS, row.decode().split("\t"), strict=True)) for row in batch.rows),
+        key=lambda row: row["request_id"],
+    )
+    assert [row["budget_period_ids"] for row in rows] == [r"\N", "{7,8}", r"\N"]
+    assert {row["cost_nano_usd"] for row in rows} == {"700"}
+    orphan.remove()
 
 
 def test_attempts_of_one_request_are_told_apart(tmp_path: Path) -> None:

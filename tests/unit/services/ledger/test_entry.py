@@ -7,16 +7,24 @@ from hypothesis import strategies as st
 from gateway.services.ledger.entry import (
     END_COLUMNS,
     END_MARGIN_BYTES,
-    PREFIX_BYTES,
     START_COLUMNS,
     bounded_end_record,
     end_record,
+    end_row,
     escape,
     is_intact,
     start_record,
+    start_row,
 )
 from gateway.wire.usage import Usage
-from tests.unit.services.ledger.entries import complete, entry, scope
+from tests.unit.services.ledger.entries import WRITTEN_BEFORE_SEARCH_UNITS, complete, entry, scope
+
+
+def row(record: bytes) -> dict[str, str]:
+    """An end record's fields by column."""
+    fields = end_row(record[:-1])
+    assert fields is not None
+    return dict(zip(END_COLUMNS, fields.decode().split("\t"), strict=True))
 
 
 def test_records_have_one_field_for_each_column_and_end_in_a_newline() -> None:
@@ -25,8 +33,8 @@ def test_records_have_one_field_for_each_column_and_end_in_a_newline() -> None:
     end = end_record(complete(one))
     assert start.startswith(b"S")
     assert start.count(b"\n") == end.count(b"\n") == 1
-    assert len(start[PREFIX_BYTES:-1].split(b"\t")) == len(START_COLUMNS)
-    fields = dict(zip(END_COLUMNS, end[PREFIX_BYTES:-1].decode().split("\t"), strict=True))
+    assert len(start_row(start[:-1]).split(b"\t")) == len(START_COLUMNS)
+    fields = row(end)
     assert fields["request_id"] == one.request_id
     assert fields["team_id"] == r"\N"
     assert fields["error_code"] == r"\N"
@@ -41,7 +49,7 @@ def test_every_figure_of_the_usage_has_its_own_field(name: str) -> None:
     one = entry(1)
     start_record(one)
     one.usage = Usage(**{name: 991})
-    fields = dict(zip(END_COLUMNS, end_record(one)[PREFIX_BYTES:-1].decode().split("\t"), strict=True))
+    fields = row(end_record(one))
     expected = {
         "prompt": "input_tokens",
         "completion": "output_tokens",
@@ -49,13 +57,16 @@ def test_every_figure_of_the_usage_has_its_own_field(name: str) -> None:
         "audio_out": "audio_output_tokens",
         "image_in": "image_input_tokens",
         "image_out": "image_output_tokens",
+        "search_units": "search_units",
     }.get(name, f"{name}_tokens")
     assert [column for column, text in fields.items() if text == "991"] == [expected]
 
 
 def test_a_record_with_any_byte_changed_is_not_intact() -> None:
-    one = entry(1)
-    for line in (start_record(one)[:-1], end_record(complete(one))[:-1]):
+    one, other = entry(1), entry(2)
+    other.budgets = "{1}"
+    records = (start_record(one), end_record(complete(one)), start_record(other), end_record(complete(other)))
+    for line in (record[:-1] for record in records):
         assert is_intact(line)
         for position in range(len(line)):
             damaged = bytearray(line)
@@ -66,10 +77,65 @@ def test_a_record_with_any_byte_changed_is_not_intact() -> None:
     assert not is_intact(b"S" + end_record(one)[1:-1])
 
 
-def test_figures_beyond_all_bounds_still_fit_the_room_set_aside() -> None:
+def test_an_end_without_search_units_and_details_is_written_as_before_there_were_any() -> None:
     one = entry(1)
+    start_record(one)
+    assert end_record(complete(one)) == WRITTEN_BEFORE_SEARCH_UNITS
+    assert row(end_record(one))["search_units"] == "0"
+
+
+def test_search_units_make_a_record_of_another_kind_that_is_no_other_kinds() -> None:
+    one = entry(1)
+    start = start_record(one)
+    one.usage = Usage(search_units=3)
+    record = end_record(one)
+    assert record.startswith(b"D")
+    assert is_intact(record[:-1])
+    assert (row(record)["search_units"], row(record)["input_tokens"], row(record)["tags"]) == ("3", "0", r"\N")
+    assert not any(is_intact(letter + record[1:-1]) for letter in (b"E", b"S", b"B"))
+    assert not is_intact(b"D" + start[1:-1])
+    assert end_row(start[:-1]) is None
+
+
+def test_budgets_end_user_and_tags_are_in_the_start_and_in_the_end() -> None:
+    one = entry(1)
+    one.budgets, one.end_user, one.tags = "{12,15}", "a\tb", ("web", 'a"\\\n')
+    start = start_record(one)
+    end = end_record(complete(one))
+    begun = dict(zip(START_COLUMNS, start_row(start[:-1]).decode().split("\t"), strict=True))
+    expected = {
+        "budget_period_ids": "{12,15}",
+        "end_user": r"a\tb",
+        "tags": r"""{"web","a\\"\\\\\n"}""",
+    }
+    assert start.startswith(b"B")
+    assert end.startswith(b"D")
+    assert {name: begun[name] for name in expected} == expected
+    assert {name: row(end)[name] for name in expected} == expected
+    assert (begun["cost_nano_usd"], row(end)["cost_nano_usd"], row(end)["search_units"]) == ("700", "12345", "0")
+    assert not is_intact(b"S" + start[1:-1])
+    assert not is_intact(b"E" + end[1:-1])
+
+
+def test_a_detailed_record_of_another_version_fills_the_columns_that_it_knows() -> None:
+    one = entry(1)
+    one.budgets, one.tags = "{5}", ("web",)
+    start_record(one)
+    record = end_record(complete(one))[:-1]
+    older = record.rsplit(b"\t", 1)[0]
+    newer = record + b"\tmore\tand more"
+    fields = row(older + b"\n")
+    assert (fields["budget_period_ids"], fields["tags"]) == ("{5}", r"\N")
+    assert end_row(newer) == end_row(record)
+
+
+@pytest.mark.parametrize("detailed", [False, True])
+def test_figures_beyond_all_bounds_still_fit_the_room_set_aside(detailed: bool) -> None:
+    one = entry(1)
+    if detailed:
+        one.budgets, one.end_user, one.tags = "{1,2,3}", "\t" * 400, ("x" * 64,) * 10
     room = len(start_record(one)) + END_MARGIN_BYTES
-    one.usage = Usage(*[10**400] * 9)
+    one.usage = Usage(*[10**400] * 10)
     one.cost_nano_usd = 10**300
     one.error_code = "x" * 5000
     one.status = one.duration_ms = one.first_byte_ms = 10**50

@@ -10,7 +10,8 @@ import pytest
 
 from gateway.errors import GatewayError
 from gateway.services.ledger import journal as journal_module
-from gateway.services.ledger.entry import END, PREFIX_BYTES, Entry
+from gateway.services.ledger.bound import Bound
+from gateway.services.ledger.entry import PREFIX_BYTES, START, Entry
 from gateway.services.ledger.journal import Journal, lock
 from gateway.services.ledger.segment import Segment, scan, segments_of
 from gateway.wire.usage import Usage
@@ -34,7 +35,7 @@ def records(directory: Path) -> list[tuple[int, str]]:
 
 
 def ended(directory: Path) -> list[str]:
-    return [which for kind, which in records(directory) if kind == END]
+    return [which for kind, which in records(directory) if kind != START]
 
 
 def mark_all_copied(journal: Journal) -> None:
@@ -81,7 +82,7 @@ def test_open_starts_move_along_so_that_the_last_segment_alone_tells_of_them(jou
     mark_all_copied(journal)
     asyncio.run(journal.drop_copied())
     assert len(segments_of(journal.directory)) == 1
-    starts = {which for kind, which in records(journal.directory) if kind != END}
+    starts = {which for kind, which in records(journal.directory) if kind == START}
     assert {one.request_id for one in long} <= starts
     for one in long:
         journal.end(complete(one))
@@ -117,12 +118,55 @@ def test_a_full_disk_refuses_starts_and_never_the_end_of_what_was_started(
         start_without_end()
     assert refused.value.code == "journal_unavailable"
     for one in started:
-        one.usage = Usage(*[10**18] * 9)
+        one.usage = Usage(*[10**18] * 10)
         one.cost_nano_usd = 10**18
         journal.end(one)
     assert sorted(ended(journal.directory)) == sorted(one.request_id for one in started)
     assert len(started) > 30
     assert journal.creation_failures == 1
+
+
+def fill(journal: Journal, most: int) -> int:
+    """Write attempts until one is not recorded, at most `most`; how many were."""
+    for number in range(most):
+        one = entry(number)
+        journal.start(one)
+        if one.offset < 0:
+            return number
+        journal.end(complete(one))
+    return most
+
+
+def test_a_full_journal_refuses_before_the_disk_is_full_and_goes_on_once_it_is_copied(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = Journal(tmp_path, segment_bytes=SMALL, fsync="never", bound=Bound(4 * SMALL))
+    with pytest.raises(GatewayError) as refused:
+        fill(journal, 10_000)
+    assert refused.value.code == "journal_unavailable"
+    assert len(journal.segments) == 4
+    assert sum(path.stat().st_size for path in segments_of(journal.directory)) <= 4 * SMALL
+    assert journal.bound.refused_attempts == 1
+    assert [record.levelname for record in caplog.records] == ["CRITICAL"]
+    mark_all_copied(journal)
+    journal.start(entry(1))
+    journal.close()
+
+
+def test_a_full_journal_may_drop_rows_instead_and_counts_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal(tmp_path, segment_bytes=SMALL, fsync="never", bound=Bound(4 * SMALL, "drop"))
+    written = fill(journal, 10_000)
+    assert 200 < written < 10_000
+    for number in range(100):
+        one = entry(number)
+        journal.start(one)
+        journal.end(complete(one))
+    assert journal.bound.dropped_rows == 101
+    assert journal.ended_rows == written
+    assert [record.levelname for record in caplog.records] == ["CRITICAL"]
+    mark_all_copied(journal)
+    assert fill(journal, 10) == 10
+    journal.close()
 
 
 def test_a_disk_that_is_full_from_the_start_leaves_nothing_behind(
