@@ -1,8 +1,9 @@
 """What tests show of providers, for docs/providers.md.
 
-A test that shows a feature says so: `@pytest.mark.shows("anthropic", "streaming")`. With `--write-providers
-docs/providers.md` a run writes what its passed tests have shown; `marked_in` reads the same out of the tests'
-source, so that the page can be checked without a run.
+A test that shows a feature says so: `@pytest.mark.shows("anthropic", "streaming")`. With
+`--write-providers=docs/providers.md` (`=`: pytest knows the option only once it has read the tests' folder) a run
+writes what its passed tests have shown; `marked_in` reads the same out of the tests' source, so that the page can be
+checked without a run.
 """
 
 from __future__ import annotations

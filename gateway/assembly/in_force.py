@@ -6,23 +6,24 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from gateway.assembly.options import fetch_limits
+from gateway.assembly.options import fetch_limits, proxy_of
 from gateway.errors import GatewayError
 from gateway.providers.registry import PROVIDERS
 from gateway.server.admin.models import ModelHandlers
 from gateway.server.admin.providers import LiveProviders, ProviderHandlers
 from gateway.server.admin.request import Route
 from gateway.server.admin.trial import Trials
-from gateway.services.catalogue.crypt import SUBKEY, Cipher
 from gateway.services.catalogue.overlay import Effective, overlay
-from gateway.services.catalogue.register import CatalogueRegister
+from gateway.services.catalogue.register import SUBKEY, CatalogueRegister
 from gateway.services.catalogue.register import Surroundings as RegisterSurroundings
+from gateway.services.catalogue.row_ids import RowIds
 from gateway.services.catalogue.service import Catalogue
 from gateway.services.keys.secret import Secrets
 from gateway.services.routing.build import Breakers, Surroundings, build_routes
 from gateway.services.routing.key_rings import KeyRings
 from gateway.services.routing.routes import Routes, Routing
-from gateway.settings import Secret, Settings, resolve
+from gateway.settings import Settings
+from gateway.store.crypt import Cipher
 from gateway.store.postgres import Postgres
 from gateway.tasks import Tasks
 from gateway.upstream.addresses import AddressRule
@@ -103,6 +104,10 @@ class InForce:
         self.fetcher = Fetcher(self._pool, rule, fetch_limits(settings), proxy=self._proxy())
         return routes
 
+    def row_ids(self) -> RowIds:
+        """The rows of what is in force, by all the names that clients may use."""
+        return self.catalogue.row_ids().with_aliases(self.settings.models)
+
     def admin_routes(self, routing: Routing, dispatch: Callable[[], Dispatch]) -> list[Route]:
         """`/admin/providers` and `/admin/models`."""
         register = CatalogueRegister(
@@ -131,10 +136,7 @@ class InForce:
         return PoolFetch(self._pool, proxy=self._proxy(), rule=self.rule if made else None)
 
     def _proxy(self) -> str | None:
-        """The proxy of `upstream.proxy`, as `Origin.parse` takes it."""
-        proxy = self.declared.upstream.proxy
-        found = resolve(proxy, self._environ) if isinstance(proxy, Secret) else proxy
-        return None if found == "none" else found
+        return proxy_of(self.declared, self._environ)
 
 
 def _note_benched(provider: str, key: ProviderKey, code: str, for_s: float) -> None:

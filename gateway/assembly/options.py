@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from decimal import Decimal
 
 from gateway.metrics import Metrics
+from gateway.pipeline.reporting import Reporting
 from gateway.server.gate import GateLimits
 from gateway.server.telemetry import Telemetry
+from gateway.services.keys.secret import Secrets
 from gateway.services.keys.service import KeysOptions
 from gateway.services.ledger.service import LedgerOptions
 from gateway.services.prices.price import PriceOverride
-from gateway.settings import Price, Settings, pico_usd_per_token
+from gateway.settings import Price, Secret, Settings, pico_usd_per_search_unit, pico_usd_per_token, resolve
 from gateway.upstream.fetching import FetchLimits
 from gateway.upstream.retries import RetryOptions
 
 _MB = 1_048_576
+_END_USERS = "end-users/v1"
 
 
 def retry_options(settings: Settings, workers: int) -> RetryOptions:
@@ -60,6 +64,13 @@ def ledger_options(settings: Settings) -> LedgerOptions:
         fsync_interval_ms=ledger.fsync_interval_ms,
         copy_interval_ms=ledger.copy_interval_ms,
         batch_rows=ledger.batch_rows,
+        statement_timeout_s=ledger.statement_timeout_s,
+        adopt_interval_s=ledger.adopt_interval_s,
+        months_ahead=ledger.months_ahead,
+        max_journal_mb=ledger.max_journal_mb,
+        on_journal_full=ledger.on_journal_full,
+        retention_months=ledger.retention_months,
+        rollup_retention_months=ledger.rollup_retention_months,
     )
 
 
@@ -104,10 +115,12 @@ def _price_override(price: Price) -> PriceOverride:
         output=pico_usd_per_token(price.output_usd_per_mtok),
         cached=pico(price.cached_input_usd_per_mtok),
         cache_write=pico(price.cache_write_usd_per_mtok),
+        cache_write_1h=pico(price.cache_write_1h_usd_per_mtok),
         audio_in=pico(price.audio_input_usd_per_mtok),
         audio_out=pico(price.audio_output_usd_per_mtok),
         image_in=pico(price.image_input_usd_per_mtok),
         image_out=pico(price.image_output_usd_per_mtok),
+        search_unit=pico_usd_per_search_unit(price.usd_per_search_unit or Decimal(0)),
     )
 
 
@@ -119,3 +132,20 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def proxy_of(settings: Settings, environ: Mapping[str, str]) -> str | None:
+    """The proxy of `upstream.proxy`, as `Origin.parse` takes it. Raises SettingsError where it is not there."""
+    proxy = settings.upstream.proxy
+    found = resolve(proxy, environ) if isinstance(proxy, Secret) else proxy
+    return None if found == "none" else found
+
+
+def reporting_of(settings: Settings, secrets: Secrets) -> Reporting:
+    """How tags and end users are written down."""
+    wanted = settings.reporting
+    return Reporting(
+        max_tags=wanted.max_distinct_tags,
+        max_users=wanted.max_distinct_users,
+        hash_key=secrets.current.subkey(_END_USERS) if wanted.hash_users else None,
+    )

@@ -11,63 +11,56 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
-
+from gateway.assembly.administration import KeyAllowances
+from gateway.assembly.alerting import Alerting
+from gateway.assembly.answering_once import AnsweringOnce
+from gateway.assembly.front import Front
+from gateway.assembly.governance import Governance
 from gateway.assembly.in_force import InForce
 from gateway.assembly.options import (
     gate_limits,
-    is_loopback,
     keys_options,
     ledger_options,
     price_overrides,
+    reporting_of,
     retry_options,
     telemetry_of,
 )
-from gateway.errors import GatewayError
 from gateway.metrics import Metrics
 from gateway.metrics.process import watch_process
 from gateway.pipeline.order import ORDER
 from gateway.pipeline.pipeline import Pipeline
 from gateway.pipeline.stage import Stage
+from gateway.pipeline.stages.admit import Admit
+from gateway.pipeline.stages.answer_once import AnswerOnce
 from gateway.pipeline.stages.authenticate import Authenticate
+from gateway.pipeline.stages.check_budget import CheckBudget
 from gateway.pipeline.stages.choose_route import ChooseRoute
+from gateway.pipeline.stages.limit_rate import LimitRate
 from gateway.pipeline.stages.meter import Meter, NoMeter
 from gateway.pipeline.stages.read_request import ReadRequest
 from gateway.providers.registry import PROVIDERS
-from gateway.server import routes
-from gateway.server.admin.keys import KeyHandlers
-from gateway.server.admin.request import Route
-from gateway.server.admin.state import StatePages
-from gateway.server.anthropic.token_count import TokenCounts
-from gateway.server.app import make_app, open_lanes
 from gateway.server.body_log import BodyLog
 from gateway.server.gate import Gate
-from gateway.server.gauges import keep_fresh, show_gauges
+from gateway.server.gauges import keep_fresh, show_benched_keys, show_gauges
 from gateway.server.line_sink import LineSink
 from gateway.server.logs import is_terminal, set_up_logging
-from gateway.server.openai.models import ModelList
-from gateway.server.openai.passthrough_routes import passthrough_routes
-from gateway.server.openapi import openapi_document
-from gateway.server.ports import Ports, bind, server_tls
+from gateway.server.ports import Ports
 from gateway.server.recorder import Recorder
 from gateway.server.redact import Redactor
 from gateway.server.request_log import RequestLog
 from gateway.server.retry_counts import RetryCounts
-from gateway.server.status_pages import StatusPages
 from gateway.server.telemetry import Telemetry
 from gateway.services.keys.secret import Secrets
 from gateway.services.keys.service import Keys
 from gateway.services.ledger.service import Ledger
-from gateway.services.ledger.spending import Spending
 from gateway.services.prices.service import Prices
 from gateway.services.routing.routes import Routes, Routing
 from gateway.settings import (
     Settings,
     SettingsError,
     diff,
-    dump,
     fingerprint,
-    host_and_port,
     load,
     needs_restart,
     watched_files,
@@ -76,9 +69,9 @@ from gateway.store.postgres import Address, Postgres
 from gateway.store.valkey import Valkey
 from gateway.tasks import Tasks
 from gateway.upstream.dispatch import Dispatch
+from gateway.upstream.job import Admission
 from gateway.upstream.passages import Passages
 from gateway.upstream.pool import Pool
-from gateway.upstream.relay import Relay
 from gateway.upstream.retries import RetryBudget
 
 _log = logging.getLogger("gateway")
@@ -87,8 +80,8 @@ _CHANGES = "gateway_changes"
 _WATCH_S = 1.0
 _FLUSH_S = 10.0
 _STALE_S = 3.0
-_MB = 1_048_576
-SWITCHABLE = {stage.name: stage.switchable for stage in (Authenticate, ReadRequest, ChooseRoute, Meter)}
+_STAGES = (Authenticate, Admit, ReadRequest, ChooseRoute, AnswerOnce, LimitRate, CheckBudget, Meter)
+SWITCHABLE = {stage.name: stage.switchable for stage in _STAGES}
 STAGES = {name: SWITCHABLE[name] for name in ORDER}
 KEY_VARIABLES = {name: known.auth.env or None for name, known in PROVIDERS.items()}
 
@@ -135,10 +128,8 @@ class Worker:
             idle_timeout_s=pool.idle_timeout_s,
         )
         self.in_force = InForce(ground.environ, tuple(ground.answering), self._pool)
-        self._started = int(time.time())
-        self._valkey: Valkey | None = None
+        self.front = Front(self)
         self._telemetry: Telemetry | None = None
-        self._runners: list[web.AppRunner] = []
         self._watch(watched_files(settings))
         self.reload_state: dict[str, Any] = {"result": "ok", "error": None, "needs_restart": []}
 
@@ -157,52 +148,72 @@ class Worker:
         return worker
 
     async def _build(self) -> None:
-        ground, settings = self.ground, self.settings
-        database = settings.database
-        self._postgres = postgres = await Postgres.open(
+        await self._open_services()
+        settings = self.settings
+        self._telemetry = telemetry_of(settings, self.metrics)
+        self.recorder = Recorder(self.metrics, self._request_log, self._telemetry)
+        self.authenticate = Authenticate(self.keys, self.metrics)
+        self.routing = Routing(Routes({}, (), lambda provider, model: None, ()), random.Random())
+        self.meter = Meter(self.ledger, Prices.load({}), self.metrics)
+        self.gate = Gate(self._pipeline(settings, meter=self.meter), self.recorder, gate_limits(settings))
+        self.ports = Ports(self.gate)
+        self.apply(settings)
+        await self.postgres.listen(_CHANGES, self.in_force.catalogue.on_change)
+        self.in_force.catalogue.on_change("reload")  # what was made since it was read
+        self._show_figures()
+
+    async def _open_services(self) -> None:
+        ground, settings, database = self.ground, self.settings, self.settings.database
+        self.postgres = postgres = await Postgres.open(
             ground.postgres, listen_address=ground.listen, min_size=database.pool_min, max_size=database.pool_max
         )
-        await self._open_valkey()
-        self.keys = Keys(
-            postgres, ground.secrets, self.tasks, master_key=ground.master_key, options=keys_options(settings)
-        )
+        self.keys = self._keys(postgres)
         await self.keys.register.check_secret()
         await postgres.listen(_CHANGES, self.keys.on_change)
         await self.in_force.open(postgres, self.tasks, ground.secrets, settings, self._catalogue_changed)
-        self._ledger = await Ledger.open(ground.home / "journal", postgres, ledger_options(settings))
-        self._telemetry = telemetry_of(settings, self.metrics)
-        self.recorder = Recorder(self.metrics, self._request_log, self._telemetry)
-        self._authenticate = Authenticate(self.keys, self.metrics)
-        self.routing = Routing(Routes({}, (), lambda provider, model: None, ()), random.Random())
-        self._meter = Meter(self._ledger, Prices.load({}), self.metrics)
-        self.gate = Gate(self._pipeline(settings, meter=self._meter), self.recorder, gate_limits(settings))
-        self.ports = Ports(self.gate)
-        self.apply(settings)
-        await postgres.listen(_CHANGES, self.in_force.catalogue.on_change)
-        self.in_force.catalogue.on_change("reload")  # what was made since it was read
+        self.governance = Governance(postgres, self.tasks)
+        self.ledger = await Ledger.open(ground.home / "journal", postgres, ledger_options(settings), self.governance)
+        await postgres.listen(_CHANGES, self.governance.on_change)
+        await self.governance.open(
+            Valkey.connect(ground.valkey), self.ledger.journal_id, settings.ledger.lost_lease_hours
+        )
+        self._alerting = Alerting(postgres, self._pool, ground.environ, self.tasks, self.metrics)
+        self._once = await AnsweringOnce.open(postgres, ground.secrets, self.tasks, self.metrics)
+
+    def _show_figures(self) -> None:
         watch_process(self.metrics)
         show_gauges(
             self.metrics,
             gate=self.gate,
             pool=self._pool,
-            ledger=self._ledger,
+            ledger=self.ledger,
             keys=self.keys,
             routing=self.routing,
-            valkey_is_up=lambda: self._valkey is not None,
+            valkey_is_up=self.governance.counters_are_there,
         )
+        self.governance.show(self.metrics)
+        show_benched_keys(self.metrics, lambda: self.in_force.accounts)
         self.tasks.spawn(keep_fresh(self.metrics), name="refresh metrics")
 
-    async def _open_valkey(self) -> None:
-        try:
-            self._valkey = await Valkey.open(self.ground.valkey)
-        except GatewayError as error:  # nothing on the request's path needs it yet
-            _log.warning("Valkey does not answer: %s", error)
+    def _keys(self, postgres: Postgres) -> Keys:
+        return Keys(
+            postgres,
+            self.ground.secrets,
+            self.tasks,
+            master_key=self.ground.master_key,
+            options=keys_options(self.settings),
+            allowances=KeyAllowances(),
+        )
 
     def apply(self, settings: Settings) -> None:
         """Put `settings` in force, all or nothing. Raises SettingsError, and then nothing has changed."""
+        use_webhooks = self._alerting.prepare(settings)
         self._use_routes(settings)
+        use_webhooks()
+        if settings is self.settings or settings.reporting != self.settings.reporting:
+            self.meter.reporting = reporting_of(settings, self.ground.secrets)
         metered = settings.stage_enabled(Meter.name)
-        self.gate.pipeline = self._pipeline(settings, meter=self._meter if metered else None)
+        self.gate.pipeline = self._pipeline(settings, meter=self.meter if metered else None)
         self.gate.limits = gate_limits(settings)
         self._request_log.set_sample(settings.logging.requests.sample)
         self.recorder.bodies = BodyLog(settings.logging.bodies)
@@ -212,7 +223,8 @@ class Worker:
     def _use_routes(self, settings: Settings) -> None:
         routes = self.in_force.build(settings)
         self.routing.routes = routes
-        self._meter.use_prices(Prices.load(price_overrides(self.in_force.settings)))
+        self.meter.use(Prices.load(price_overrides(self.in_force.settings)), self.in_force.row_ids())
+        self.governance.limits.use(self.in_force.settings)
 
     def _catalogue_changed(self) -> None:
         if not hasattr(self, "ports"):
@@ -224,97 +236,29 @@ class Worker:
 
     def _pipeline(self, settings: Settings, *, meter: Meter | None) -> Pipeline:
         made: dict[str, Stage] = {
-            Authenticate.name: self._authenticate,
+            Authenticate.name: self.authenticate,
             ReadRequest.name: ReadRequest(),
             ChooseRoute.name: ChooseRoute(self.routing),
+            **self._once.stages(settings),
         }
+        admission: Admission = NoMeter()
         if meter is not None:
-            made[Meter.name] = meter
+            made |= {Meter.name: meter, **self.governance.stages(settings)}
+            admission = self.governance.admission(meter, settings)
         retries = retry_options(settings, self.ground.workers)
-        dispatch = Dispatch(
-            meter if meter is not None else NoMeter(),
+        dispatch = self.dispatch = Dispatch(
+            admission,
             retries,
             RetryBudget(retries, time.monotonic),
             RetryCounts(self.metrics),
             random.Random(),
             Passages(self.in_force.fetch),
         )
-        self.dispatch = dispatch
         return Pipeline([made[name] for name in ORDER if name in made], dispatch)
 
     async def serve(self, host: str, port: int) -> None:
         """Listen. Raises PortTakenError, and OSError or ssl.SSLError for TLS files that are no use."""
-        settings = self.settings
-        pages = StatusPages(self.gate, self.metrics, self._details, openapi_document)
-        models = ModelList(self._authenticate, self.routing, Spending(self._postgres), self._started)
-        relay = Relay(lambda: self.dispatch, self.tasks)
-        counts = TokenCounts(self.gate, self._authenticate, ChooseRoute(self.routing), relay)
-        public = [
-            *routes.pipeline_routes(self.gate),
-            *routes.client_routes(models, counts),
-            *passthrough_routes(
-                self.gate,
-                self._authenticate,
-                self.routing,
-                self._postgres,
-                self.tasks,
-                accounts=lambda: self.in_force.accounts,
-                dispatch=lambda: self.dispatch,
-                settings=lambda: self.settings,
-                home=self.ground.home,
-            ),
-            *routes.status_routes(pages),
-        ]
-        private = [
-            *routes.metrics_routes(pages),
-            *routes.admin_routes(self._authenticate, self._admin_handlers()),
-        ]
-        if settings.admin.listen is None:
-            exposed = settings.admin.expose or is_loopback(host)
-            public += private if exposed else routes.metrics_routes(pages)
-        app = make_app(public, self.recorder.answered)
-        limits = settings.server
-        runner, make_lane = await open_lanes(app, self.gate)
-        self._runners.append(runner)
-        tls = limits.tls
-        context = None if tls is None else server_tls(tls.cert_file, tls.key_file, tls.client_ca_file)
-        shared = self.ground.workers > 1
-        await self.ports.listen(make_lane, bind(host, port, shared=shared), context)
-        if settings.admin.listen is not None:
-            await self._serve_admin(private, settings.admin.listen, shared=shared)
-
-    async def _serve_admin(self, private: list[web.RouteDef], address: str, *, shared: bool) -> None:
-        app = make_app(private, self.recorder.answered)
-        runner, make_lane = await open_lanes(app, self.gate, pipeline=False)
-        self._runners.append(runner)
-        host, port = host_and_port(address)
-        await self.ports.listen(make_lane, bind(host, port, shared=shared), None)
-
-    def _admin_handlers(self) -> list[Route]:
-        return [
-            *KeyHandlers(self.keys.register).routes(),
-            *self.in_force.admin_routes(self.routing, lambda: self.dispatch),
-            *StatePages(self.routing, self._config_page).routes(),
-        ]
-
-    def _config_page(self) -> dict[str, Any]:
-        return {
-            "files": [str(file) for file in self.settings.source_files],
-            "last_reload": self.reload_state,
-            "stages": [stage.name for stage in self.gate.pipeline.stages],
-            "providers": {name: account.base_url for name, account in self.in_force.accounts.items()},
-            "settings": dump(self.settings),
-        }
-
-    def _details(self) -> dict[str, Any]:
-        stale_s = self.keys.stale_s()
-        return {
-            "stores": {
-                "postgres": "ok" if stale_s < _STALE_S else f"not heard of for {stale_s:.0f} s",
-                "valkey": "ok" if self._valkey is not None else "away",
-            },
-            "journal_lag_rows": self._ledger.lag_rows,
-        }
+        await self.front.serve(host, port)
 
     # --- changes of the configuration ---------------------------------------------------------------
 
@@ -364,9 +308,9 @@ class Worker:
         """Finish what is under way; True if all was finished and written to the database."""
         server = self.settings.server
         done = await self.ports.drain(server.drain_grace_s, server.drain_timeout_s)
-        if not await self._ledger.flush(_FLUSH_S):
+        if not await self.ledger.flush(_FLUSH_S):
             _log.warning(
-                "%d journal rows are not in the database yet; the next start copies them", self._ledger.lag_rows
+                "%d journal rows are not in the database yet; the next start copies them", self.ledger.lag_rows
             )
         return done
 
@@ -375,20 +319,17 @@ class Worker:
         if hasattr(self, "ports"):
             await self.ports.stop()
             self.gate.close()
-        for runner in self._runners:
-            await runner.shutdown()
-            await runner.cleanup()
+        await self.front.close()
         await self._pool.close()
-        if hasattr(self, "_ledger"):
-            await self._ledger.close()
+        if hasattr(self, "ledger"):
+            await self.governance.close()
+            await self.ledger.close()
         await self.tasks.drain(0.0)
         self.metrics.refresh()  # also has the last requests told of
         if self._telemetry is not None:
             await asyncio.to_thread(self._telemetry.stop)
-        if self._valkey is not None:
-            await self._valkey.close()
-        if hasattr(self, "_postgres"):
-            await self._postgres.close()
+        if hasattr(self, "postgres"):
+            await self.postgres.close()
         self.metrics.refresh()
         self.metrics.close()
         self._sink.flush()

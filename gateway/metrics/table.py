@@ -111,6 +111,14 @@ TABLE: Final[tuple[Spec, ...]] = (
         _MODEL,
         CALL_BUCKETS,
     ),
+    Spec(
+        "idempotent_requests_total",
+        _C,
+        "Requests with an Idempotency-Key: first, replayed, key_reused, in_progress, outcome_unknown, "
+        "answer_too_large or store_unavailable.",
+        ("result",),
+        cap=10,
+    ),
     Spec("requests_in_flight", _G, "Requests being served now."),
     Spec("streams_open", _G, "Streams being sent to clients now."),
     Spec("connections_open", _G, "Connections of clients that are open now."),
@@ -134,6 +142,14 @@ TABLE: Final[tuple[Spec, ...]] = (
         ("provider", "target"),
         across=Across.MAX,
     ),
+    Spec(
+        "provider_keys_benched",
+        _G,
+        "Keys of a provider that are left alone because it refused them (401, 403, quota), "
+        "of the worker that left most alone.",
+        ("provider",),
+        across=Across.MAX,
+    ),
     Spec("pool_connections", _G, "Upstream connections by state: idle, active or waiting for one.", ("state",), cap=10),
     Spec("pool_created_total", _C, "Upstream connections made."),
     Spec("pool_reused_total", _C, "Attempts that used a kept-alive upstream connection."),
@@ -146,6 +162,34 @@ TABLE: Final[tuple[Spec, ...]] = (
         cap=10,
     ),
     Spec(
+        "limit_refusals_total",
+        _C,
+        "Requests and attempts that a limit refused, by the limit's scope.",
+        ("scope",),
+        cap=10,
+    ),
+    Spec(
+        "quota_decisions_total",
+        _C,
+        "Decisions about limits and hard budgets: leased (without a word to Valkey), asked (Valkey was asked first) or "
+        "alone (Valkey did not answer).",
+        ("how",),
+        cap=10,
+    ),
+    Spec("quota_rebuilds_total", _C, "Times that the counters in Valkey were begun anew because they were lost."),
+    Spec(
+        "quota_away_seconds", _G, "How long Valkey has been away for the worker that misses it most.", across=Across.MAX
+    ),
+    Spec("reservation_exceeded_total", _C, "Attempts that cost more than the worst case that was set aside for them."),
+    Spec("budget_clamped_total", _C, "Attempts whose output cap was cut to what a budget had left."),
+    Spec(
+        "budget_alerts_total",
+        _C,
+        "Alerts of budgets that were raised, by kind: threshold, burn_rate or exceeded.",
+        ("kind",),
+        cap=10,
+    ),
+    Spec(
         "listener_stale_seconds",
         _G,
         "Time since the database's change listener was last heard.",
@@ -155,6 +199,15 @@ TABLE: Final[tuple[Spec, ...]] = (
     Spec("journal_lag_bytes", _G, "Bytes of the journals that are not yet in Postgres."),
     Spec("journal_copied_rows_total", _C, "Journal records copied to Postgres."),
     Spec("journal_refused_rows_total", _C, "Journal records that Postgres refused and that were set aside."),
+    Spec("journal_adopted_total", _C, "Journals of dead workers that were copied to Postgres."),
+    Spec(
+        "journal_unknown_rows_total", _C, "Attempts in them that had begun and not ended, now in Postgres as unknown."
+    ),
+    Spec("journal_torn_records_total", _C, "Records in them that their worker died in."),
+    Spec("journal_garbage_bytes_total", _C, "Bytes in them that are no records and were set aside."),
+    Spec("journal_write_failures_total", _C, "Journal files that could not be made, for the disk is full or broken."),
+    Spec("journal_full_refused_total", _C, "Attempts that were refused because the journal was full."),
+    Spec("journal_full_dropped_rows_total", _C, "Journal records that were LOST because the journal was full."),
     Spec("journal_copy_failures_total", _C, "Copies of a journal batch that failed and are tried again."),
     Spec(
         "store_up",

@@ -5,8 +5,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from gateway.errors import GatewayError
+from gateway.pipeline.governed import Governed
+from gateway.pipeline.once import Once
+from gateway.pipeline.purse import Pot
 from gateway.services.keys.key import Key
 from gateway.upstream.job import Headers, Outcome, Reply
 from gateway.upstream.target import Target
@@ -14,6 +18,9 @@ from gateway.wire.dialect import Document
 from gateway.wire.endpoint import Endpoint
 from gateway.wire.inbound import Inbound
 from gateway.wire.openai_inbound import OPENAI
+
+if TYPE_CHECKING:
+    from gateway.pipeline.governor import Reservation
 
 __all__ = ["Call", "Reply"]
 
@@ -29,9 +36,12 @@ class Call:
     Set by the server: everything up to `client_ip`. `received_at` is on time.perf_counter (seconds),
     `started_us` the wall clock in microseconds since 1970; `headers` have names in lower case. `forwarded` are
     the header lines that go to the upstream. Set by the stages: `key`, then what the body says (`document`,
-    `asked_model`, `stream`), `targets` and the fallbacks, `cost_nano_usd`. Set by dispatch:
-    `outcomes` (one an attempt), `broken` (what ended a stream that had begun), `first_token_at`. Set by the
-    recorder: `duration_s`, whom to tell of the first token, and `trace` and `begin_span` where the request is traced.
+    `asked_model`, `stream`), `model` (its own name where `asked_model` is an alias), `targets` and the fallbacks,
+    `once` where it is to be answered once, `governed` where limits or budgets apply, the `pots` that pay for it,
+    `cost_nano_usd`, and `reserved`, what is set aside for the attempt under way. `uncapped` is the body, the document
+    and the canonical one as they were before a budget had the answer's length capped. Set by dispatch: `outcomes` (one
+    an attempt), `broken` (what ended a stream that had begun), `first_token_at`. Set by the recorder: `duration_s`, whom
+    to tell of the first token, and `trace` and `begin_span` where the request is traced.
     """
 
     __slots__ = (
@@ -51,19 +61,25 @@ class Call:
         "error",
         "first_token_at",
         "forwarded",
+        "governed",
         "headers",
         "key",
+        "model",
         "on_first_token",
+        "once",
         "outcomes",
         "policy_fallbacks",
+        "pots",
         "received_at",
         "request_id",
+        "reserved",
         "speech",
         "started_us",
         "status",
         "stream",
         "targets",
         "trace",
+        "uncapped",
     )
 
     def __init__(self, endpoint: Endpoint, headers: Mapping[bytes, bytes], body: bytes, client_ip: str) -> None:
@@ -76,10 +92,12 @@ class Call:
         self.body = body
         self.document: Document = {}
         self.canonical_document: Document | None = None
+        self.uncapped: tuple[bytes, Document, Document | None] | None = None
         self.speech: Inbound = endpoint.inbound or OPENAI
         self.client_ip = client_ip
         self.client_request_id = sane_request_id(headers.get(b"x-request-id"))
         self.asked_model = ""
+        self.model = ""
         self.stream = False
         self.forwarded = _forwarded(headers)
         self.key: Key | None = None
@@ -92,6 +110,10 @@ class Call:
         self.chunk_watcher: Callable[[bytes], None] | None = None
         self.begin_span: Callable[[Outcome], bytes] | None = None
         self.on_first_token: Callable[[], None] | None = None
+        self.once: Once | None = None
+        self.governed: Governed | None = None
+        self.pots: tuple[Pot, ...] = ()
+        self.reserved: Reservation | None = None
         self.trace: object = None
         self.cost_nano_usd = -1
         self.first_token_at = 0.0
@@ -104,6 +126,7 @@ class Call:
         self.body = b""
         self.document = _RELEASED
         self.canonical_document = None
+        self.uncapped = None
 
     def begin_stream(self, outcome: Outcome) -> Headers:
         """The head of a streamed answer; the first token is about to leave."""
@@ -130,6 +153,11 @@ class Call:
         if self.cost_nano_usd >= 0:
             headers.append((b"x-gateway-cost-usd", render_usd(self.cost_nano_usd)))
 
+    @property
+    def budget_left_nano_usd(self) -> int | None:
+        """What the budgets that pay for this request have left, as far as this worker knows; None without budgets."""
+        return min((pot.left_nano_usd for pot in self.pots), default=None)
+
     def _add_names(self, headers: Headers) -> None:
         outcomes = self.outcomes
         own = self.request_id.encode()
@@ -144,6 +172,8 @@ class Call:
             dropped = outcomes[-1].dropped
             if dropped:
                 headers.append((b"x-gateway-dropped-params", ",".join(dropped).encode("ascii", "replace")))
+        if self.governed is not None:
+            self.governed.add_headers(headers)
 
 
 def render_usd(nano_usd: int) -> bytes:

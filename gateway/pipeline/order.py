@@ -4,7 +4,11 @@ from __future__ import annotations
 
 ORDER = (
     "authenticate",
+    "admit",
     "read_request",
     "choose_route",
+    "answer_once",
+    "limit_rate",
+    "check_budget",
     "meter",
 )

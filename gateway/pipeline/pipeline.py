@@ -25,6 +25,7 @@ class Pipeline:
         for stage in stages:
             check_stage(stage)
         self.stages = tuple(stages)
+        self._by_name = {stage.name: stage for stage in stages}
         self._dispatch = dispatch
         self._turns: list[tuple[_Begin | None, _End | None, Stage]] = [
             (
@@ -37,6 +38,10 @@ class Pipeline:
         ]
         self._has_ends = any(end is not None for _, end, _ in self._turns)
         self._watchers = [(stage.on_chunk, stage) for stage in stages if overrides(stage, "on_chunk")]
+
+    def stage(self, name: str) -> Stage | None:
+        """The stage of that name, if it is in force."""
+        return self._by_name.get(name)
 
     async def run(self, call: Call, sink: Sink) -> Reply | None:
         """The answer to `call`: a reply, or None where it was streamed into `sink`. Errors become replies."""
@@ -53,7 +58,8 @@ class Pipeline:
                         reply = Reply(reply.status, reply.body, list(reply.headers))
                         break
             if reply is None:
-                reply = await self._dispatch.run(call, sink)
+                once, run = call.once, self._dispatch.run
+                reply = await (run(call, sink) if once is None else once.send(call, sink, run))
             call.error = call.broken
         except GatewayError as error:
             call.error = error
@@ -69,7 +75,7 @@ class Pipeline:
                 call.status = reply.status
             elif call.error is not None and not call.status:
                 call.status = call.error.status
-            if self._has_ends:
+            if self._has_ends or call.once is not None:
                 await self._end(call, begun)
         if reply is None and call.error is not None and call.broken is None:
             reply = render_error(call, call.error)
@@ -88,6 +94,8 @@ class Pipeline:
                     cancelled = error
                 except Exception:
                     _log.exception("stage %s failed to close its account of %s", stage.name, call.request_id)
+        if call.once is not None:
+            await call.once.close(call)
         if cancelled is not None:
             raise cancelled
 

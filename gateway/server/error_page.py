@@ -37,6 +37,13 @@ MEANINGS: Final = {
     "request_timeout": "The client was too slow with its headers or its body (`server.head_timeout_s`, "
     "`server.body_timeout_s`). The connection closes.",
     "conflict": "The object is in a state that does not allow this.",
+    "idempotency_key_invalid": "`Idempotency-Key` is not 1 to 255 printable ASCII characters.",
+    "idempotency_key_reused": "The same `Idempotency-Key` was sent with another body within `idempotency.ttl_hours`.",
+    "idempotency_in_progress": "The first request with this `Idempotency-Key` took longer than this one may wait.",
+    "idempotency_outcome_unknown": "Whoever answered the first request with this `Idempotency-Key` died after a "
+    "provider may have been asked. Only a new key sends it again.",
+    "idempotency_answer_too_large": "The first request with this `Idempotency-Key` was answered, and the answer was "
+    "over `idempotency.max_answer_kb`, so that it was not kept.",
     "body_too_large": "The body is over `server.max_body_mb`.",
     "url_too_long": "The URL is over `server.max_url_bytes`.",
     "unsupported_media_type": "The content type is not the endpoint's, or the body is compressed.",
@@ -48,11 +55,30 @@ MEANINGS: Final = {
     "disabled_api_key": "The key has been disabled; it can be enabled again.",
     "model_not_allowed": "The model exists, and the key's `models` do not list it.",
     "endpoint_not_allowed": "The key's `endpoints` do not list this endpoint.",
-    "admin_required": "The admin API is open to the master key alone.",
+    "organisation_disabled": "The organisation that the key's team belongs to is disabled or deleted.",
+    "team_disabled": "The team that the key belongs to is disabled or deleted.",
+    "user_disabled": "The user that the key belongs to is disabled or deleted.",
+    "admin_required": "The admin API is open to the master key and to keys with an `admin_role`.",
+    "role_not_allowed": "The admin key's role (`owner`, `admin` of a team, `viewer`) does not allow this.",
+    "rate_limit_exceeded": "A limit of requests or tokens is used up; the message names it. `Retry-After` says when "
+    "its window ends, with `x-should-retry: false` where that is more than a minute.",
+    "concurrency_limit_exceeded": "As many requests are under way as a limit allows; the message names it.",
+    "target_limited": "The limits of every target that would do are used up; the message names the last one's.",
+    "limits_unavailable": "Valkey is away, and the limit's `on_store_failure` allows nothing (any more).",
+    "budget_exceeded": "A hard budget has not enough left for what the request may cost. Shown as "
+    "`insufficient_quota`: waiting is of no use before the budget's period ends or somebody tops it up.",
+    "budget_unbounded": "Under a hard budget: what the request may cost cannot be told beforehand because of `param`, "
+    "and the budget has no `unbounded_usd`.",
+    "budget_unpriced": "Under a hard budget: no price is known for the model at this target.",
+    "budget_rebuilding": "What a hard budget has left is not known just now: its counter is being rebuilt from the "
+    "ledger, or Valkey is away and what this worker had leased is spent.",
     "internal_error": "A mistake in the gateway. Its log has the details under the request id; please report it.",
     "key_store_unavailable": "The key is not known here yet and the database cannot be asked just now.",
     "store_unavailable": "The database cannot be reached just now.",
-    "journal_unavailable": "The journal cannot be written (disk full?); what cannot be accounted for is not sent.",
+    "store_unsuitable": "Valkey's `maxmemory-policy` is not `noeviction`, so that it may forget what was spent. The "
+    "gateway does not start.",
+    "journal_unavailable": "The journal cannot be written (disk full?), or is at `ledger.max_journal_mb` while the "
+    "database is away; what cannot be accounted for is not sent.",
     "draining": "This gateway is about to end; `/readyz` says so to the load balancer.",
     "overloaded": "Too many connections (`server.max_connections`) or key look-ups at once.",
     "client_gone": "The client hung up; nobody reads this code but the log and the ledger.",

@@ -36,6 +36,7 @@ class FinishedRequest:
     `request_id` is the gateway's own (a UUID: it is written unescaped). `model` is what the client asked
     for, `response_model` what the answer names; `provider` and `target` are those of the last attempt.
     `attempts_log` may stay empty where one attempt succeeded and telemetry is off. `trace` is `Telemetry.begin`'s.
+    `replayed`: the answer is that of an earlier request with the same `Idempotency-Key`.
     """
 
     request_id: str
@@ -63,3 +64,4 @@ class FinishedRequest:
     ttft_ms: float | None = None
     response_model: str | None = None
     trace: Trace | None = None
+    replayed: bool = False

@@ -7,13 +7,13 @@ import logging
 import time
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.pipeline.call import Call, Reply
 from gateway.pipeline.pipeline import Pipeline
 from gateway.server.recorder import Recorder
 from gateway.upstream.burst import FEW, Burst, Writer
-from gateway.upstream.job import Sink
+from gateway.upstream.job import CLIENT_GONE, Sink
 
 if TYPE_CHECKING:
     from gateway.server.hot_lane import HotLane
@@ -53,6 +53,8 @@ class Gate:
         self.in_flight = 0
         self.draining = False
         self.date = b""
+        self._closed = False
+        self._unheard: set[asyncio.Task[Any]] = set()
         self._sweeping: asyncio.TimerHandle | None = None
         self._sweep()
 
@@ -67,6 +69,16 @@ class Gate:
         finally:
             self.in_flight -= 1
             self.recorder.finished(call, reply)
+
+    def client_gone(self, task: asyncio.Task[Any]) -> None:
+        """Cancel the task of a request whose client has gone; what it has begun may go on to its end unheard, but not
+        longer than the gate is open."""
+        if self._closed:
+            task.cancel()
+        elif not task.done():
+            self._unheard.add(task)
+            task.add_done_callback(self._unheard.discard)
+            task.cancel(CLIENT_GONE)
 
     def write_soon(self, writer: Writer) -> None:
         """Have a connection write: at once where few requests are under way, else with the others of this turn."""
@@ -103,9 +115,12 @@ class Gate:
                 connection.close()
 
     def close(self) -> None:
-        """End the sweep and close every connection at once."""
+        """End the sweep, close every connection at once, and give up what goes on for clients that have gone."""
+        self._closed = True
         if self._sweeping is not None:
             self._sweeping.cancel()
+        for task in self._unheard:
+            task.cancel()
         for connection in tuple(self.connections):
             connection.close()
 

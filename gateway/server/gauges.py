@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 
 from gateway.metrics import Metrics
 from gateway.server.gate import Gate
 from gateway.services.keys.service import Keys
 from gateway.services.ledger.service import Ledger
+from gateway.services.quota.service import Quota
 from gateway.services.routing.routes import Routing
 from gateway.upstream.pool import Pool
+from gateway.upstream.target import Account
 
 
 def show_gauges(
@@ -28,9 +31,6 @@ def show_gauges(
     connections = metrics.connections_open.child()
     draining = metrics.draining.child()
     created, reused = metrics.pool_created.child(), metrics.pool_reused.child()
-    lag_rows, lag_bytes = metrics.journal_lag_rows.child(), metrics.journal_lag_bytes.child()
-    copied, refused = metrics.journal_copied_rows.child(), metrics.journal_refused_rows.child()
-    failures = metrics.journal_copy_failures.child()
     stale = metrics.listener_stale.child()
     postgres_up, valkey_up = metrics.store_up.child("postgres"), metrics.store_up.child("valkey")
 
@@ -42,17 +42,78 @@ def show_gauges(
         states["waiting"].set(pool.waiting)
         created.track(pool.created)
         reused.track(pool.reused)
-        lag_rows.set(ledger.lag_rows)
-        lag_bytes.set(ledger.lag_bytes)
-        copied.track(ledger.copied_rows)
-        refused.track(ledger.refused_rows)
-        failures.track(ledger.copy_failures)
         stale_s = keys.stale_s()
         stale.set(stale_s)
         postgres_up.set(stale_s < 3.0)
         valkey_up.set(valkey_is_up())
         for target in routing.routes.targets:
             metrics.breaker_state.child(target.provider, target.name).set(target.breaker.state)
+
+    metrics.on_collect(collect)
+    show_journal(metrics, ledger)
+
+
+def show_journal(metrics: Metrics, ledger: Ledger) -> None:
+    """Have `metrics` show how far the ledger's copy is, and what became of what it could not copy or write."""
+    lag_rows, lag_bytes = metrics.journal_lag_rows.child(), metrics.journal_lag_bytes.child()
+    copied, refused = metrics.journal_copied_rows.child(), metrics.journal_refused_rows.child()
+    failures, unmade = metrics.journal_copy_failures.child(), metrics.journal_write_failures.child()
+    adopted, unknown = metrics.journal_adopted.child(), metrics.journal_unknown_rows.child()
+    torn, garbage = metrics.journal_torn_records.child(), metrics.journal_garbage_bytes.child()
+    full_refused, full_dropped = metrics.journal_full_refused.child(), metrics.journal_full_dropped_rows.child()
+
+    def collect() -> None:
+        lag_rows.set(ledger.lag_rows)
+        lag_bytes.set(ledger.lag_bytes)
+        copied.track(ledger.copied_rows)
+        refused.track(ledger.refused_rows)
+        failures.track(ledger.copy_failures)
+        unmade.track(ledger.write_failures)
+        adopted.track(ledger.adopted_journals)
+        unknown.track(ledger.unknown_rows)
+        torn.track(ledger.torn_records)
+        garbage.track(ledger.garbage_bytes)
+        full_refused.track(ledger.refused_attempts)
+        full_dropped.track(ledger.dropped_rows)
+
+    metrics.on_collect(collect)
+
+
+def show_quota(metrics: Metrics, quota: Quota, refusals: Mapping[str, int]) -> None:
+    """Have `metrics` show how limits and budgets were decided about, `refusals` by scope, and how the counters fare."""
+    decisions = {how: metrics.quota_decisions.child(how) for how in ("leased", "asked", "alone")}
+    away, rebuilds = metrics.quota_away.child(), metrics.quota_rebuilds.child()
+
+    def note(event: str) -> None:
+        if event == "rebuilt":
+            rebuilds.inc()
+
+    def collect() -> None:
+        decisions["leased"].track(quota.leased)
+        decisions["asked"].track(quota.asked)
+        decisions["alone"].track(quota.alone)
+        since = quota.away_since
+        away.set(0.0 if since is None else time.monotonic() - since)
+        for scope, count in refusals.items():
+            metrics.limit_refusals.child(scope).track(count)
+
+    quota.on_event = note
+    metrics.on_collect(collect)
+
+
+def show_benched_keys(metrics: Metrics, accounts: Callable[[], Mapping[str, Account]]) -> None:
+    """Have `metrics` show how many keys of each of `accounts`, by provider, are benched; 0 for one that is gone."""
+    shown: set[str] = set()
+
+    def collect() -> None:
+        now = time.monotonic()
+        benched = {name: account.keys.benched(now) for name, account in accounts().items() if account.keys is not None}
+        for name in shown.difference(benched):
+            metrics.provider_keys_benched.child(name).set(0)
+        shown.clear()
+        shown.update(benched)
+        for name, keys in benched.items():
+            metrics.provider_keys_benched.child(name).set(keys)
 
     metrics.on_collect(collect)
 

@@ -106,7 +106,7 @@ class HotLane(Answering):
         self._gate.connections.discard(self)
         self._transport = None
         if self._task is not None:
-            self._task.cancel()
+            self._gate.client_gone(self._task)
         slow, self._slow = self._slow, None
         if slow is not None:
             slow.connection_lost(exc)

@@ -126,7 +126,7 @@ class Ports:
         await self.stop()
         deadline = gate.loop.time() + timeout_s
         gate.close_idle()
-        while gate.connections and gate.loop.time() < deadline:
+        while (gate.connections or gate.in_flight) and gate.loop.time() < deadline:
             await asyncio.sleep(_POLL_S)
             gate.close_idle()
-        return not gate.busy
+        return not gate.busy and not gate.in_flight  # requests may outlive their connections

@@ -210,6 +210,8 @@ def _record(
         record.reasoning_tokens = usage.reasoning
     if call.first_token_at:
         record.ttft_ms = (call.first_token_at - call.received_at) * 1000
+    if call.once is not None:
+        record.replayed = call.once.replayed
     if isinstance(call.trace, Trace):
         record.trace = call.trace
     return record

@@ -16,17 +16,13 @@ from gateway.server.line_sink import LineSink
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _MAX_KEPT: Final = 2048
 _NANO_PER_USD: Final = 1_000_000_000
+_REPLAYED: Final = ',"replayed":true'
 
 # endpoint, model, provider, target, status, code
 _Names = tuple[str, str | None, str | None, str | None, int, str | None]
 # key id, client's address
 _Caller = tuple[str | None, str | None]
 _Key = TypeVar("_Key")
-
-
-def sane_request_id(value: str | None) -> str | None:
-    """A client's `x-request-id` where it is 1 to 128 characters of [A-Za-z0-9._-], else None."""
-    return value if value is not None and _PLAIN.fullmatch(value) else None
 
 
 class RequestLog:
@@ -83,6 +79,7 @@ class RequestLog:
             f',"request_id":"{r.request_id}"'
             f',"client_request_id":{"null" if client_id is None else _quoted_id(client_id)}'
             f',"attempts":{r.attempts}{self._story(tried) if tried else ""},"stream":{"true" if r.stream else "false"}'
+            f"{_REPLAYED if r.replayed else ''}"
             f',"prompt_tokens":{r.prompt_tokens},"completion_tokens":{r.completion_tokens}'
             f',"cost_usd":{usd // _NANO_PER_USD if usd >= _NANO_PER_USD else 0}.{usd % _NANO_PER_USD:09d}'
             f',"duration_ms":{r.duration_ms:.3f},"upstream_ms":{r.upstream_ms:.3f}'
@@ -101,6 +98,8 @@ class RequestLog:
         ]
         if _worth_telling(r.attempts_log):
             parts.append("tried " + ", ".join(f"{a.provider} {a.outcome}" for a in r.attempts_log))
+        if r.replayed:
+            parts.append("replayed")
         if r.code is not None:
             parts.append(r.code)
         return _printable(self._redact("  ".join((*parts, r.request_id)))) + "\n"

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import uuid
 from collections.abc import Awaitable, Callable
 
 import orjson
 from aiohttp import web
 
+from gateway.errors import GatewayError
 from gateway.pipeline.call import Call
 from gateway.pipeline.stages.authenticate import Authenticate
-from gateway.server.admin.request import AdminRequest, Route
+from gateway.server.admin.access import require
+from gateway.server.admin.request import AdminHandler, AdminRequest, Download, Route
 from gateway.server.anthropic.token_count import PATHS as COUNT_PATHS
 from gateway.server.anthropic.token_count import TokenCounts
 from gateway.server.gate import Gate
 from gateway.server.openai.models import ModelList
 from gateway.server.slow_sink import answer, headers_of, read_body
 from gateway.server.status_pages import StatusPages
+from gateway.services.keys.key import Key
+from gateway.store.audit import MASTER_ROLE, Actor
 from gateway.wire.endpoint import Endpoint
 from gateway.wire.endpoints import ENDPOINTS
 
@@ -23,6 +30,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _MAX_ADMIN_BODY_BYTES = 1_048_576
 _ADMIN_TIMEOUT_S = 30.0
+_PIECE_TIMEOUT_S = 60.0
+
+_log = logging.getLogger("gateway.server")
 
 
 def pipeline_routes(gate: Gate) -> list[web.RouteDef]:
@@ -62,17 +72,58 @@ def metrics_routes(pages: StatusPages) -> list[web.RouteDef]:
 
 
 def admin_routes(authenticate: Authenticate, routes: list[Route]) -> list[web.RouteDef]:
-    """The admin API, open to the master key alone."""
+    """The admin API, open to the master key and, as `access` says, to admin keys."""
 
-    def handler(handle: Callable[[AdminRequest], Awaitable[tuple[int, dict[str, object]]]]) -> Handler:
+    def handler(path: str, handle: AdminHandler) -> Handler:
         async def guarded(request: web.Request) -> web.StreamResponse:
-            await authenticate.admit_admin(headers_of(request))
+            asker = await authenticate.admit_admin(headers_of(request))
+            actor = _actor(asker, request.remote)
+            require(actor.role, request.method, path)
             body = await read_body(request, _MAX_ADMIN_BODY_BYTES, _ADMIN_TIMEOUT_S)
+            team_id = None if asker.team_id is None else uuid.UUID(asker.team_id)
             status, payload = await handle(
-                AdminRequest(request.method, dict(request.match_info), dict(request.query), body)
+                AdminRequest(request.method, dict(request.match_info), dict(request.query), body, actor, team_id)
             )
+            if isinstance(payload, Download):
+                return await _stream(request, payload)
             return web.Response(status=status, body=orjson.dumps(payload), content_type="application/json")
 
         return guarded
 
-    return [web.route(method, path, handler(handle)) for method, path, handle in routes]
+    return [web.route(method, path, handler(path, handle)) for method, path, handle in routes]
+
+
+async def _stream(request: web.Request, download: Download) -> web.StreamResponse:
+    """Send a download. What fails before its first byte is raised, what fails later breaks the connection off."""
+    response = web.StreamResponse(
+        headers={
+            "content-type": download.content_type,
+            "content-disposition": f'attachment; filename="{download.filename}"',
+        }
+    )
+
+    async def write(piece: bytes) -> None:
+        if not response.prepared:
+            await response.prepare(request)
+        async with asyncio.timeout(_PIECE_TIMEOUT_S):
+            await response.write(piece)
+
+    try:
+        await download.send(write)
+    except (GatewayError, TimeoutError) as error:
+        if not response.prepared:
+            raise
+        _log.warning("a download broke off (%s: %s)", type(error).__name__, error)
+        if request.transport is not None:
+            request.transport.abort()
+        return response
+    if not response.prepared:
+        await response.prepare(request)
+    await response.write_eof()
+    return response
+
+
+def _actor(asker: Key, client_ip: str | None) -> Actor:
+    if asker.is_master:
+        return Actor(MASTER_ROLE, MASTER_ROLE, client_ip)
+    return Actor(asker.id or "", asker.admin_role or "", client_ip)

@@ -128,5 +128,5 @@ async def answer(gate: Gate, request: web.BaseRequest, call: Call) -> web.Stream
         return await sink.send(work)
     finally:
         if not work.done():
-            work.cancel()
+            gate.client_gone(work)
             await asyncio.wait((work,))

@@ -18,8 +18,10 @@ from openai import OpenAI
 
 from tests.acceptance.gateway_process import GatewayProcess, gateway
 from tests.acceptance.served import Served, Upstream, call, llmock
+from tests.servers import compatible
 from tests.servers.azure import AzureServer
 from tests.servers.bedrock import BedrockServer
+from tests.servers.compatible import CompatibleServer
 from tests.servers.huggingface import HuggingFaceServer
 from tests.servers.ollama import OllamaServer
 from tests.servers.palm import PalmServer
@@ -92,6 +94,11 @@ OWN_MODELS = {
     "palm-embed": ("palm", "embedding-gecko-001"),
     "palm-wrong-key": ("palm_stranger", "chat-bison-001"),
 }
+for _kind, _made in compatible.KINDS.items():
+    OWN_MODELS[_kind] = OWN_MODELS[f"{_kind}-embed"] = (_kind, _made.model)
+    OWN_MODELS[f"{_kind}-missing"] = (_kind, compatible.MISSING)
+    OWN_MODELS[f"{_kind}-short"] = (_kind, compatible.SHORT)
+    OWN_MODELS[f"{_kind}-wrong-key"] = (f"{_kind}_stranger", _made.model)
 INPUT_USD_PER_MTOK = 1.0
 OUTPUT_USD_PER_MTOK = 3.0
 _PRICE = {"input_usd_per_mtok": INPUT_USD_PER_MTOK, "output_usd_per_mtok": OUTPUT_USD_PER_MTOK}
@@ -107,6 +114,7 @@ _SECRETS = {
     "T_AWS_SECRET": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
     "T_BEARER": _BEARER,
     "T_PALM": "AIzaPalmKeyForTests0123456789",
+    "T_COMPATIBLE": compatible.KEY,
 }
 _REST: dict[str, Any] = {
     "server": {"drain_grace_s": 0.1, "drain_timeout_s": 5},
@@ -126,11 +134,12 @@ class OwnServers:
     azure: AzureServer = field(default_factory=AzureServer)
     bedrock: BedrockServer = field(default_factory=lambda: BedrockServer(bearer=_BEARER))
     palm: PalmServer = field(default_factory=PalmServer)
+    compatible: CompatibleServer = field(default_factory=CompatibleServer)
 
     @property
     def all(self) -> list[Server]:
         """Each of them."""
-        return [self.ollama, self.huggingface, self.azure, self.bedrock, self.palm]
+        return [self.ollama, self.huggingface, self.azure, self.bedrock, self.palm, self.compatible]
 
 
 @dataclass
@@ -196,7 +205,13 @@ def _own_accounts(own: OwnServers) -> dict[str, Any]:
     ollama = {"type": "ollama", "base_url": own.ollama.base_url}
     huggingface = {"type": "huggingface", "base_url": own.huggingface.base_url}
     palm = {"type": "palm", "base_url": own.palm.base_url + "/v1beta2"}
+    compatibles = {
+        f"{kind}{spare}": {"type": kind, "base_url": own.compatible.base_url + made.path, "api_key": key}
+        for kind, made in compatible.KINDS.items()
+        for spare, key in (("", "env:T_COMPATIBLE"), ("_stranger", "env:T_WRONG"))
+    }
     return {
+        **compatibles,
         "ollama": {**ollama, "api_key": "env:T_OLLAMA"},
         "ollama_stranger": {**ollama, "api_key": "env:T_WRONG"},
         "huggingface": {**huggingface, "api_key": "env:T_HF"},
@@ -227,6 +242,9 @@ def _config(mock_url: str, own: OwnServers) -> bytes:
         _declared(f"{kind}-{spare}", f"{kind}_{spare}", _MODELS[kind]) for kind in MOCKED for spare in SPARE_ACCOUNTS
     ]
     models += [_declared(name, provider, model) for name, (provider, model) in OWN_MODELS.items()]
+    for model in models:
+        if model["name"].endswith("-short"):
+            model["context_fallbacks"] = [model["name"].removesuffix("-short")]
     models.append(_declared("openai-embed", "openai", "text-embedding-3-small"))
     models.append(_declared("lacking", "lacking", "m"))
     providers = {**_mocked_accounts(mock_url), **_own_accounts(own)}

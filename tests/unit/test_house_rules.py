@@ -19,7 +19,7 @@ MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 40
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "base", "manager", "handler2"}
 # Larger than the rule allows. This list only shrinks.
-LONG_FUNCTIONS = {"gateway/metrics/registry.py:__init__", "gateway/server/gauges.py:show_gauges"}
+LONG_FUNCTIONS = {"gateway/metrics/registry.py:__init__"}
 
 SOURCES = sorted((ROOT / "gateway").rglob("*.py"))
 

@@ -49,12 +49,15 @@ class Authenticate(Stage):
             )
         return key
 
-    async def admit_admin(self, headers: Mapping[bytes, bytes]) -> None:
-        """Let the master key pass. Raises GatewayError: 401 for no or a bad key, 403 for any other."""
+    async def admit_admin(self, headers: Mapping[bytes, bytes]) -> Key:
+        """The master key or admin key that asks. Raises GatewayError: 401 for no or a bad key, 403 for any other."""
         token = read_token(headers)
         key = self._find_cached(token) or await self._look_up(token)
-        if not key.is_master:
-            raise GatewayError("admin_required", "The admin API needs the gateway's master key.")
+        if not key.is_master and key.admin_role is None:
+            raise GatewayError(
+                "admin_required", "The admin API needs the gateway's master key or a key with an admin role."
+            )
+        return key
 
     async def _look_up(self, token: str) -> Key:
         try:

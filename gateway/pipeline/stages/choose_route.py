@@ -23,6 +23,7 @@ class ChooseRoute(Stage):
         assert key is not None
         route = self.find(key, call.asked_model)
         routing = self._routing
+        call.model = route.model
         call.targets = routing.order(route)
         if route.context_fallbacks:
             call.context_fallbacks = routing.fallbacks(route.context_fallbacks)

@@ -116,6 +116,7 @@ class Answer:
         except BaseException:
             exchange.outcome.usage = tap.usage
             exchange.outcome.streamed_tokens = tap.estimate_completion_tokens()
+            exchange.outcome.most_streamed_tokens = tap.bytes
             raise
         await response.write_eof()
         return response

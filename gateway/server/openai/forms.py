@@ -14,8 +14,8 @@ import orjson
 from aiohttp import web
 
 from gateway.errors import GatewayError
+from gateway.pipeline.call import Call
 from gateway.server.openai.spool import Spool
-from gateway.wire.dialect import Document
 from gateway.wire.multipart import Form
 from gateway.wire.openai_objects import is_ambiguous
 from gateway.wire.splice import replace_top_level_model
@@ -62,24 +62,25 @@ class Incoming:
 
 
 class JsonBody:
-    """A JSON object, as the client wrote it but for the model's name and `changes`."""
+    """A JSON object as the client wrote it, but for the model's name, `changes`, and the cap that a budget puts on the
+    call's answer."""
 
     content_type = b"application/json"
     replayable = True
 
-    def __init__(self, body: bytes, document: Document, changes: Mapping[str, Any]) -> None:
-        self._body = body
-        self._document = document
+    def __init__(self, call: Call, changes: Mapping[str, Any]) -> None:
+        self._call = call
         self._changes = changes
-        self._rewrite = bool(changes) or is_ambiguous(body)
+        self._rewrite = bool(changes) or is_ambiguous(call.body, call.document)
 
     def whole(self, model: str) -> bytes:
         """The body for a target's model. Raises invalid_json for one that nests too deeply."""
-        asked = self._document.get(_MODEL)
+        body, document = self._call.body, self._call.document
+        asked = document.get(_MODEL)
         renamed = asked is not None and model != "" and asked != model
         if not self._rewrite:
-            return replace_top_level_model(self._body, model) if renamed else self._body
-        outgoing = {**self._document, **self._changes}
+            return replace_top_level_model(body, model) if renamed else body
+        outgoing = {**document, **self._changes}
         if renamed:
             outgoing[_MODEL] = model
         try:

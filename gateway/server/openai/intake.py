@@ -120,16 +120,17 @@ class Intake:
         if takes is Takes.JSON:
             await self._read_json(operation, request, call, plan)
         else:
-            await self._read_nothing(request, plan)
+            await self._read_nothing(request, call, plan)
             self._choose(operation, call, plan, None, set())
         yield
 
-    async def _read_nothing(self, request: web.Request, plan: Plan) -> None:
+    async def _read_nothing(self, request: web.Request, call: Call, plan: Plan) -> None:
         """A body that means nothing here goes on as it came, if it is small and JSON."""
         timeout_s = self._gate.limits.body_timeout_s
         body = await read_body(request, _MAX_SMALL_BODY_BYTES, timeout_s)
         if body.strip() and request.method != "GET":
-            plan.body = JsonBody(body, read_json_object(body), {})
+            call.body, call.document = body, read_json_object(body)
+            plan.body = JsonBody(call, {})
 
     async def _read_json(self, operation: Operation, request: web.Request, call: Call, plan: Plan) -> None:
         kind = call.headers.get(b"content-type")
@@ -160,7 +161,7 @@ class Intake:
             set_path(plan, targets[0])
         else:
             self._choose(operation, call, plan, model, near)
-        plan.body = JsonBody(body, document, changes)
+        plan.body = JsonBody(call, changes)
 
     async def _choose_for_response(self, call: Call, plan: Plan, document: Document) -> None:
         """The targets that a request for a response may go to, and whether it is to be translated.
@@ -206,8 +207,9 @@ class Intake:
                 set_path(plan, call.targets[0])
             return
         if model is not None:
-            call.asked_model = model
-            call.targets = self._providers.of_route(self._routes.find(plan.key, model), near)
+            route = self._routes.find(plan.key, model)
+            call.asked_model, call.model = model, route.model
+            call.targets = self._providers.of_route(route, near)
             return
         if operation.model and plan.key.models is not None:
             message = "The field 'model' is required: this API key may use certain models only."

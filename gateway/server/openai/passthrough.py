@@ -22,8 +22,10 @@ from gateway.pipeline.call import Call, Reply
 from gateway.pipeline.pipeline import render_error
 from gateway.pipeline.stages.authenticate import Authenticate
 from gateway.pipeline.stages.meter import NoMeter
+from gateway.server.admitted import admitted, weigh
 from gateway.server.gate import Gate
 from gateway.server.openai.answers import Answer
+from gateway.server.openai.fetching import read_object, says_gone
 from gateway.server.openai.forms import FormBody
 from gateway.server.openai.intake import Intake, PassthroughOptions, Plan
 from gateway.server.openai.listing import Fetched, list_objects
@@ -32,14 +34,14 @@ from gateway.server.openai.providers import Providers
 from gateway.server.openai.responses import TranslatedResponses
 from gateway.server.recorder import Recorded
 from gateway.server.slow_sink import headers_of, to_response
+from gateway.services.batches.service import Batches
 from gateway.services.keys.key import Key
 from gateway.services.ownership.service import Owned
 from gateway.upstream.job import Headers
 from gateway.upstream.relay import Relay
-from gateway.upstream.relayed import Exchange, Outgoing
+from gateway.upstream.relayed import Outgoing
 from gateway.wire.dialect import Document
-from gateway.wire.openai_error import parse_object
-from gateway.wire.openai_objects import RESPONSE
+from gateway.wire.openai_objects import BATCH, RESPONSE
 from gateway.wire.openai_operations import CREATE_RESPONSE, OPERATIONS, Operation
 
 _log = logging.getLogger("gateway.server")
@@ -61,6 +63,7 @@ class Passthrough:
         providers: Providers,
         relay: Relay,
         responses: TranslatedResponses,
+        batches: Batches,
         options: Callable[[], PassthroughOptions],
     ) -> None:
         self._gate = gate
@@ -70,6 +73,7 @@ class Passthrough:
         self._providers = providers
         self._relay = relay
         self._responses = responses
+        self._batches = batches
         self._options = options
 
     def routes(self) -> list[web.RouteDef]:
@@ -113,6 +117,12 @@ class Passthrough:
 
     async def _answer(self, operation: Operation, request: web.Request, call: Call) -> web.StreamResponse:
         call.key = key = await self._authenticate.identify(call.headers, operation.word)
+        async with admitted(self._gate, call):
+            return await self._answer_admitted(operation, request, call, key)
+
+    async def _answer_admitted(
+        self, operation: Operation, request: web.Request, call: Call, key: Key
+    ) -> web.StreamResponse:
         if operation.lists is not None:
             return await self._list(operation, request, call, key)
         plan = Plan(key, owner_of(key), _path(operation, request))
@@ -127,6 +137,8 @@ class Passthrough:
                 return await self._responses.create(request, call, plan)
             if operation.creates or (operation is CREATE_RESPONSE and plan.learns):
                 await self._objects.ownership.check()
+            if operation.metered:
+                await weigh(self._gate, call)
             return await self._send(operation, request, call, plan)
 
     # --- there and back ---------------------------------------------------------------------------
@@ -135,6 +147,8 @@ class Passthrough:
         owner = plan.about.owner if plan.about is not None else plan.owner
 
         async def learn(provider: str, document: Document) -> None:
+            if operation.makes == BATCH:
+                await self._learn_batch(operation, plan.key, provider, document)
             if plan.learns:
                 await self._objects.learn(operation, owner, provider, document)
 
@@ -150,12 +164,19 @@ class Passthrough:
         try:
             response = await self._relay.run(call, outgoing, answer.give)
         except GatewayError as error:
-            if plan.about is not None and error.status == 404 and error.code == "upstream_4xx":
+            if plan.about is not None and says_gone(error):
                 await self._forget(plan.about, operation)
             raise
         if operation.method == "DELETE" and plan.about is not None:
             await self._objects.ownership.forget(plan.about.provider, plan.about.kind, plan.about.object_id)
         return response
+
+    async def _learn_batch(self, operation: Operation, key: Key, provider: str, document: Document) -> None:
+        """Have it metered when it has ended: it is new, or this may be the first sight of its end."""
+        if operation.creates:
+            who = {"key_id": key.id, "team_id": key.team_id, "user_id": key.user_id}
+            await self._batches.record(provider, document, **who)
+        await self._batches.seen(provider, document)
 
     async def _forget(self, about: Owned, operation: Operation) -> None:
         """The provider has it no more; only its own page or its deletion is proof of that."""
@@ -174,13 +195,16 @@ class Passthrough:
             part.targets = [self._providers.named(owned.provider)]
             outgoing = Outgoing("GET", f"{operation.path}/{checked_id(owned.object_id)}", None, NoMeter())
             try:
-                return await self._relay.run(part, outgoing, partial(_read_object, max_bytes=max_bytes))
+                fetched = await self._relay.run(part, outgoing, partial(read_object, max_bytes=max_bytes))
             except GatewayError as error:
-                if error.status == 404 and error.code == "upstream_4xx":
+                if says_gone(error):
                     return None
                 raise
             finally:
                 call.outcomes.extend(part.outcomes)
+            if kind == BATCH:
+                await self._batches.seen(owned.provider, fetched[1])
+            return fetched
 
         body = await list_objects(self._objects.ownership, owner_of(key), kind, request.query, fetch)
         headers: Headers = [(b"content-type", b"application/json")]
@@ -195,15 +219,6 @@ def _path(operation: Operation, request: web.Request) -> str:
         path = path.replace("{id}", checked_id(request.match_info["id"]))
     query = urlencode(list(request.query.items()), errors="replace")
     return f"{path}?{query}" if query else path
-
-
-async def _read_object(exchange: Exchange, *, max_bytes: int) -> tuple[bytes, Document]:
-    body = await exchange.answer.read_all(max_bytes)
-    document = parse_object(body)
-    if document is None:
-        raise GatewayError("upstream_bad_answer", "The provider's answer is not a JSON object.")
-    exchange.settle(None)
-    return body, document
 
 
 def _refused(call: Call, error: GatewayError) -> web.Response:

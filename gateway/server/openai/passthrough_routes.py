@@ -9,13 +9,16 @@ from aiohttp import web
 
 from gateway.pipeline.stages.authenticate import Authenticate
 from gateway.pipeline.stages.choose_route import ChooseRoute
+from gateway.pipeline.stages.meter import Meter
 from gateway.providers.registry import PROVIDERS
 from gateway.server.gate import Gate
+from gateway.server.openai.batch_accounts import BatchSource
 from gateway.server.openai.intake import Intake, PassthroughOptions, ResponsesRule
 from gateway.server.openai.objects import Objects
 from gateway.server.openai.passthrough import Passthrough
 from gateway.server.openai.providers import Providers
 from gateway.server.openai.responses import TranslatedResponses
+from gateway.services.batches.service import Batches, Book
 from gateway.services.ownership.service import Ownership
 from gateway.services.responses.keeping import Keeping
 from gateway.services.responses.service import Responses
@@ -29,6 +32,8 @@ from gateway.upstream.target import Account
 
 _MB = 1_048_576
 _KB = 1024
+# Batches looked at in one worker at a time: one with a long output file must not hold up the rest.
+_BATCHES_AT_ONCE = 4
 
 
 def passthrough_routes(
@@ -37,6 +42,7 @@ def passthrough_routes(
     routing: Routing,
     postgres: Postgres,
     tasks: Tasks,
+    book: Book,
     *,
     accounts: Callable[[], Mapping[str, Account]],
     dispatch: Callable[[], Dispatch],
@@ -44,19 +50,11 @@ def passthrough_routes(
     home: Path,
 ) -> list[web.RouteDef]:
     """A route for each operation of `OPERATIONS`. What is given as a function is asked anew by every request, so a
-    reload takes effect at once.
+    reload takes effect at once. Batches that have ended are metered in `book`.
     """
 
     def options() -> PassthroughOptions:
-        now = settings()
-        return PassthroughOptions(
-            spool_directory=home / "tmp",
-            spool_max_bytes=now.passthrough.spool_max_mb * _MB,
-            spool_memory_bytes=now.passthrough.spool_memory_kb * _KB,
-            max_upload_bytes=now.server.max_upload_mb * _MB,
-            max_answer_bytes=now.upstream.max_answer_mb * _MB,
-            provider=now.passthrough.provider,
-        )
+        return _options(settings(), home)
 
     objects = Objects(Ownership(postgres))
     providers = Providers(routing, accounts)
@@ -67,7 +65,27 @@ def passthrough_routes(
     rule = ResponsesRule(frozenset(_with_responses()), responses.goes_on_here)
     intake = Intake(gate, ChooseRoute(routing), objects, providers, tasks, options, rule)
     relay = Relay(dispatch, tasks)
-    return Passthrough(gate, authenticate, intake, objects, providers, relay, responses, options).routes()
+    batches = Batches(
+        postgres,
+        BatchSource(providers, relay, lambda: options().max_answer_bytes),
+        book,
+        interval_s=lambda: settings().batches.poll_interval_s,
+        enabled=lambda: settings().stage_enabled(Meter.name),
+    )
+    for _ in range(_BATCHES_AT_ONCE):
+        tasks.spawn(batches.meter_for_ever(), name="meter batches")
+    return Passthrough(gate, authenticate, intake, objects, providers, relay, responses, batches, options).routes()
+
+
+def _options(settings: Settings, home: Path) -> PassthroughOptions:
+    return PassthroughOptions(
+        spool_directory=home / "tmp",
+        spool_max_bytes=settings.passthrough.spool_max_mb * _MB,
+        spool_memory_bytes=settings.passthrough.spool_memory_kb * _KB,
+        max_upload_bytes=settings.server.max_upload_mb * _MB,
+        max_answer_bytes=settings.upstream.max_answer_mb * _MB,
+        provider=settings.passthrough.provider,
+    )
 
 
 def _with_responses() -> Iterator[str]:

@@ -17,6 +17,7 @@ from aiohttp import web
 from gateway.errors import GatewayError
 from gateway.pipeline.call import Call, Reply
 from gateway.pipeline.pipeline import Pipeline
+from gateway.pipeline.stages.admit import Admit
 from gateway.pipeline.stages.authenticate import Authenticate
 from gateway.pipeline.stages.choose_route import ChooseRoute
 from gateway.pipeline.stages.read_request import ReadRequest
@@ -48,7 +49,7 @@ from gateway.wire.responses_stream import ResponseEncoder, response_bytes
 from gateway.wire.usage import Usage
 
 _HOLD_S = 2.0
-_DONE_BY_INTAKE = frozenset({Authenticate.name, ReadRequest.name, ChooseRoute.name})
+_DONE_BY_INTAKE = frozenset({Authenticate.name, Admit.name, ReadRequest.name, ChooseRoute.name})
 
 
 @dataclass(slots=True)
@@ -113,8 +114,8 @@ class TranslatedResponses:
         try:
             return await sink.send(work)
         finally:
-            if not work.done():  # the client has gone
-                work.cancel()
+            if not work.done():
+                self._gate.client_gone(work)
                 await asyncio.wait((work,))
 
     async def _check_files(self, call: Call, key: Key, document: Document) -> None:

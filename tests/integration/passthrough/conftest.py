@@ -16,6 +16,7 @@ from gateway.assembly import KEY_VARIABLES, STAGES, Ground, Worker
 from gateway.services.keys.register import KeyTerms
 from gateway.services.keys.secret import Secret, Secrets
 from gateway.settings import load
+from gateway.store import audit
 from gateway.store.embedded import StoreAddresses
 from gateway.store.postgres import Postgres
 from tests.fake_openai import FakeOpenAI
@@ -56,7 +57,7 @@ class Site:
     async def key(self, team: str | None = None, *, endpoints: tuple[str, ...] | None = ALL, **terms: Any) -> str:
         """A new key."""
         made = KeyTerms(name="test", team=team, endpoints=None if endpoints is None else list(endpoints), **terms)
-        return (await self.worker.keys.register.create(made))[1]
+        return (await self.worker.keys.register.create(made, audit.MASTER))[1]
 
     async def call(self, method: str, path: str, key: str | None, **options: Any) -> tuple[int, Any, Mapping[str, str]]:
         """Status, document (or bytes where it is no JSON), headers."""
@@ -67,8 +68,8 @@ class Site:
 
     async def rows(self) -> list[dict[str, Any]]:
         """The ledger's rows, copied to the database, in the order of their making."""
-        assert await self.worker._ledger.flush(10)
-        rows = await self.worker._postgres.fetch("SELECT * FROM usage_costs ORDER BY timestamp, attempt")
+        assert await self.worker.ledger.flush(10)
+        rows = await self.worker.postgres.fetch("SELECT * FROM usage_costs ORDER BY timestamp, attempt")
         return [dict(row) for row in rows]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gateway.store import audit
 from tests.fake_openai import fail
 from tests.integration.passthrough.conftest import MASTER, Site
 
@@ -80,7 +81,7 @@ async def test_a_key_without_a_team_owns_alone_and_its_successor_after_it(site: 
     assert await ids(site, other, "/v1/files") == []
     key_id = (await site.worker.keys.find(one)).id
     assert key_id is not None
-    _, successor = await site.worker.keys.register.rotate(uuid.UUID(key_id), 0)
+    _, successor = await site.worker.keys.register.rotate(uuid.UUID(key_id), 0, audit.MASTER)
     assert await ids(site, successor, "/v1/files") == [file_id]
     own = await make_file(site, successor)
     assert await ids(site, successor, "/v1/files") == [own, file_id]

@@ -31,7 +31,7 @@ def code_of(given: tuple[int, Any]) -> tuple[int, str, str | None]:
 
 
 async def kept(site: Site) -> int:
-    return int(await site.worker._postgres.fetchval("SELECT count(*) FROM gateway_responses"))
+    return int(await site.worker.postgres.fetchval("SELECT count(*) FROM gateway_responses"))
 
 
 async def test_a_response_is_asked_for_by_chat_metered_and_kept(site: Site) -> None:
@@ -298,7 +298,7 @@ async def test_a_model_that_is_not_allowed_is_refused_before_anything_is_looked_
 
 async def test_old_responses_are_removed(site: Site) -> None:
     await respond(site, await site.key("red"))
-    postgres = site.worker._postgres
+    postgres = site.worker.postgres
     await postgres.execute("UPDATE gateway_responses SET expires_at = now() - interval '1 second'")
     await Responses(postgres).prune()
     assert await kept(site) == 0

@@ -192,7 +192,7 @@ async def test_a_broken_stream_ends_in_an_error_event_with_the_request_id(site: 
     )
     # Owned since its first event, though its end was never seen.
     assert site.provider.received[-1].path == "/v1/responses"
-    owned = await site.worker._postgres.fetchval("SELECT count(*) FROM gateway_objects WHERE object_id = 'resp_9'")
+    owned = await site.worker.postgres.fetchval("SELECT count(*) FROM gateway_objects WHERE object_id = 'resp_9'")
     assert owned == 1
 
 

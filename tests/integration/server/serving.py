@@ -43,6 +43,7 @@ from gateway.upstream.passages import Passages
 from gateway.upstream.relay import Relay
 from gateway.upstream.retries import RetryBudget, RetryOptions
 from gateway.upstream.target import Account, Line, Manner, Target
+from gateway.wire.openai import Variations
 from tests.integration.server.client import Client
 from tests.integration.server.upstream import ScriptedLine
 
@@ -189,15 +190,20 @@ async def _fetch_nothing(url: str) -> tuple[str, bytes]:
 def _routes(upstream: ScriptedLine) -> Routes:
     demo = _target("demo", "demo", DemoLine(), local=True)
     scripted = _target("lab", "scripted-1", upstream, local=False)
+    heard_out = _target("patient", "scripted-1", upstream, local=False)
+    heard_out.account.finishes = True
+    single = _target("lab", "scripted-1", upstream, local=False, lacks=frozenset({"n"}))
     declared = {
         "demo": Route("demo", (demo,)),
         "scripted": Route("scripted", (scripted,)),
+        "single": Route("single", (single,)),
+        "heard_out": Route("heard_out", (heard_out,)),
         "gpt-4o": Route("gpt-4o", (demo,)),
     }
     return Routes(declared, ("demo", "lab"), lambda provider, model: None, (demo, scripted))
 
 
-def _target(provider: str, model: str, line: Line, *, local: bool) -> Target:
+def _target(provider: str, model: str, line: Line, *, local: bool, lacks: frozenset[str] = frozenset()) -> Target:
     account = Account(
         name=provider,
         type="openai",
@@ -207,7 +213,7 @@ def _target(provider: str, model: str, line: Line, *, local: bool) -> Target:
         headers={},
         line=line,
         limits=_TIMES,
-        manner=Manner(),
+        manner=Manner(variations=Variations(unsupported=lacks)),
         local=local,
     )
     return Target(account, model, Breaker(BreakerOptions(consecutive_failures=1000), time.monotonic), _TIMES)

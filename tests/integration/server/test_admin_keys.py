@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.assembly.administration import KeyAllowances
 from gateway.errors import GatewayError
 from gateway.server.admin.keys import KeyHandlers
 from gateway.server.admin.request import AdminRequest
@@ -27,7 +28,8 @@ UNKNOWN = str(uuid.UUID(int=7))
 @pytest.fixture
 async def keys(postgres: Postgres) -> AsyncIterator[Keys]:
     tasks = Tasks()
-    made = Keys(postgres, Secrets(Secret.parse("the secret that is in force today")), tasks)
+    secrets = Secrets(Secret.parse("the secret that is in force today"))
+    made = Keys(postgres, secrets, tasks, allowances=KeyAllowances())
     await made.register.check_secret()
     yield made
     await tasks.drain(0)
@@ -112,10 +114,14 @@ async def test_a_key_is_made_shown_once_listed_changed_rotated_and_revoked(call:
         ({"name": "a", "user": UNKNOWN}, "user", "no user"),
         ({"name": "a", "model": ["b"]}, "model", "did you mean `models`?"),
         ({"name": "a", "disabled": True}, "disabled", "no such field"),
-        ({"name": "a", "rpm": 5}, "rpm", "not enforced by this version"),
-        ({"name": "a", "tpm": 5}, "tpm", "not enforced by this version"),
-        ({"name": "a", "max_concurrency": 5}, "max_concurrency", "not enforced by this version"),
-        ({"name": "a", "budget": {"limit_usd": 1}}, "budget", "not enforced by this version"),
+        ({"name": "a", "admin_role": "admin"}, "admin_role", "which `team`"),
+        ({"name": "a", "admin_role": "master"}, "admin_role", "'owner', 'admin' or 'viewer'"),
+        ({"name": "a", "rpm": -5}, "rpm", "greater than or equal to 0"),
+        ({"name": "a", "tpm": 1.5}, "tpm", "valid integer"),
+        ({"name": "a", "max_concurrency": "5"}, "max_concurrency", "valid integer"),
+        ({"name": "a", "budget": 5}, "budget", "valid dictionary"),
+        ({"name": "a", "budget": {}}, "budget.limit_usd", "missing"),
+        ({"name": "a", "budget": {"limit_usd": "0.0000000001"}}, "budget.limit_usd", "9 decimals"),
     ],
 )
 async def test_a_key_that_cannot_be_is_refused_and_not_made(
@@ -127,7 +133,33 @@ async def test_a_key_that_cannot_be_is_refused_and_not_made(
     assert await postgres.fetchval("SELECT count(*) FROM api_keys") == 0
 
 
-@pytest.mark.parametrize("body", [{}, {"name": None}, {"disabled": "yes"}, {"team": "x"}, {"rpm": 1}, b"{", {"nam": 1}])
+async def test_limits_and_a_budget_are_part_of_a_key_and_stay_with_its_successor(
+    call: Call, postgres: Postgres
+) -> None:
+    body = {"name": "app", "rpm": 60, "max_concurrency": 2, "budget": {"limit_usd": "12.5", "period": "day"}}
+    _, made = await call("POST", "/admin/keys", body)
+    assert (made["rpm"], made["tpm"], made["max_concurrency"]) == (60, None, 2)
+    budget = made["budget"]
+    assert (budget["limit_usd"], budget["period"], budget["reset_day"]) == (12.5, "day", 1)
+    changes = {"rpm": None, "tpm": 1000, "budget": {"limit_usd": 20}}
+    _, changed = await call("PATCH", "/admin/keys/{id}", changes, id=made["id"])
+    assert (changed["rpm"], changed["tpm"], changed["max_concurrency"]) == (None, 1000, 2)
+    assert (changed["budget"]["limit_usd"], changed["budget"]["period"]) == (20.0, "day")
+    _, rotated = await call("POST", "/admin/keys/{id}/rotate", {}, id=made["id"])
+    assert (rotated["tpm"], rotated["budget"]) == (1000, changed["budget"])
+    _, bare = await call("POST", "/admin/keys", {"name": "bare"})
+    _, page = await call("GET", "/admin/keys")
+    assert {key["id"]: key["tpm"] for key in page["data"]} == {bare["id"]: None, rotated["id"]: 1000, made["id"]: 1000}
+    _, without = await call(
+        "PATCH", "/admin/keys/{id}", {"tpm": None, "max_concurrency": None, "budget": None}, id=rotated["id"]
+    )
+    assert (without["tpm"], without["max_concurrency"], without["budget"]) == (None, None, None)
+    assert await postgres.fetchval("SELECT count(*) FROM quota_limits WHERE deleted_at IS NULL") == 0
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"name": None}, {"disabled": "yes"}, {"team": "x"}, {"rpm": -1}, b"{", {"nam": 1}]
+)
 async def test_a_change_that_cannot_be_is_refused(call: Call, body: object) -> None:
     _, made = await call("POST", "/admin/keys", {"name": "app"})
     assert (await refused(call("PATCH", "/admin/keys/{id}", body, id=made["id"]))).status == 400
@@ -179,7 +211,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
-fields = ("name", "team", "user", "models", "endpoints", "expires_at", "rpm")
+fields = ("name", "team", "user", "models", "endpoints", "expires_at", "admin_role", "rpm", "budget")
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -19,6 +19,7 @@ from tests.integration.server.upstream import ScriptedConnection
 
 SCRIPTED = {**HELLO, "model": "scripted"}
 STREAM = {**SCRIPTED, "stream": True}
+HEARD_OUT = {**HELLO, "model": "heard_out"}
 WAYS = ("plain", "chunked")
 
 
@@ -186,6 +187,79 @@ async def test_a_drain_that_takes_too_long_says_that_requests_were_cut(serving: 
         client, _ = await begin(serving, SCRIPTED, way)
         del client
     assert not await serving.ports.drain(0.0, 0.2)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_provider_that_is_to_be_heard_out_is_and_the_drain_waits_for_it(
+    either: Serving, way: str, streamed: bool
+) -> None:
+    client, connection = await begin(either, {**HEARD_OUT, "stream": streamed}, way)
+    if streamed:
+        connection.begin()
+        connection.event("a")
+        await client.reader.readuntil(b"\n\n")
+    client.abort()
+    await either.empty()
+    assert either.gate.in_flight == 1
+    draining = asyncio.get_running_loop().create_task(either.ports.drain(0.0, 20.0))
+    await asyncio.sleep(0.2)
+    assert not draining.done()
+    if streamed:
+        for _ in range(100):
+            connection.event("x" * 10_000)
+        assert not connection.stopped
+        connection.done()
+    else:
+        connection.answer(b'{"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}')
+    async with asyncio.timeout(10):
+        assert await draining
+    assert not connection.aborted.is_set()
+    assert either.gate.in_flight == 0
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_client_that_does_not_read_and_goes_slows_its_upstream_no_longer(serving: Serving, way: str) -> None:
+    client, connection = await begin(serving, {**HEARD_OUT, "stream": True}, way)
+    client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    connection.begin()
+    async with asyncio.timeout(20):
+        while not connection.stopped:
+            connection.event("x" * 100_000)
+            await asyncio.sleep(0)
+    client.abort()
+    async with asyncio.timeout(10):
+        while connection.stopped or serving.gate.connections:
+            await asyncio.sleep(0.01)
+    connection.done()
+    async with asyncio.timeout(10):
+        while serving.gate.in_flight:
+            await asyncio.sleep(0)
+    assert not connection.aborted.is_set()
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_what_goes_on_unheard_ends_with_the_gateway(serving: Serving, way: str) -> None:
+    client, connection = await begin(serving, HEARD_OUT, way)
+    client.abort()
+    await serving.empty()
+    assert not await serving.ports.drain(0.0, 0.2)
+    serving.gate.close()
+    async with asyncio.timeout(10):
+        await connection.aborted.wait()
+        while serving.gate.in_flight:
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_client_that_waits_until_the_gateway_ends_is_not_waited_for(serving: Serving, way: str) -> None:
+    client, connection = await begin(serving, HEARD_OUT, way)
+    serving.gate.close()
+    async with asyncio.timeout(10):
+        await connection.aborted.wait()
+        while serving.gate.in_flight:
+            await asyncio.sleep(0)
+    del client
 
 
 async def test_ready_tells_of_the_stores(serving: Serving) -> None:

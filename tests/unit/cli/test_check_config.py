@@ -1,13 +1,21 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli.check_config import check_config
+from gateway.cli.commands import check_config_command
+from gateway.providers.provider import Extra
 
-TYPES = {"openai": "OPENAI_API_KEY", "groq": "GROQ_API_KEY", "demo": None}
+TYPES = {"openai": "OPENAI_API_KEY", "groq": "GROQ_API_KEY", "demo": None, "far": None, "farther": None, "near": None}
+EXTRAS = {
+    "far": Extra("distance", "no_such_package"),
+    "farther": Extra("distance", "no_such_package.inner", unless_keyed=True),
+    "near": Extra("nearness", "orjson"),
+}
 STAGES = {"authenticate": False, "choose_route": False, "meter": True}
 GOOD = """
 providers:
@@ -54,7 +62,7 @@ def _check(path: Path, text: str | None, monkeypatch: pytest.MonkeyPatch) -> Res
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     if text is not None:
         path.write_text(text)
-    return CliRunner().invoke(check_config(TYPES, STAGES), [str(path)])
+    return CliRunner().invoke(check_config(TYPES, STAGES, EXTRAS), [str(path)])
 
 
 def test_a_good_file_is_summed_up_without_any_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,3 +96,33 @@ def test_a_file_that_is_not_there_is_one_mistake(tmp_path: Path, monkeypatch: py
     assert result.exit_code == 1
     assert "there is no file" in result.stderr
     assert result.stderr.endswith("1 mistake\n")
+
+
+def test_a_provider_whose_extra_is_not_installed_is_a_mistake_that_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "gateway.yaml"
+    text = """
+providers:
+  a: {type: far}
+  b: {type: farther}
+  c: {type: farther, api_key: env:MY_KEY}
+  d: {type: near}
+"""
+    result = _check(path, text, monkeypatch)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        f"{path}: providers.a: a provider of type far needs the extra: pip install 'kubechat-gateway[distance]'",
+        f"{path}: providers.b: a provider of type farther needs the extra: pip install 'kubechat-gateway[distance]'",
+        "2 mistakes",
+    ]
+
+
+def test_the_command_knows_the_extras_of_the_built_in_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "gateway.yaml"
+    path.write_text("providers: {a: {type: bedrock}, b: {type: litellm}, c: {type: vertex, project: p}}")
+    monkeypatch.setattr("gateway.cli.check_config.find_spec", lambda name: None)
+    result = CliRunner().invoke(check_config_command, [str(path)])
+    assert result.exit_code == 1
+    assert [line.partition("[")[2] for line in result.stderr.splitlines()[:3]] == ["bedrock]'", "litellm]'", "google]'"]
+    assert "litellm" not in sys.modules

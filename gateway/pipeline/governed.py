@@ -1,0 +1,87 @@
+"""What the limits have given one request, and what has to go back when it ends."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.pipeline.rules import Rules, tightest
+from gateway.services.quota.counter import Counter
+from gateway.services.quota.service import Quota
+from gateway.upstream.job import Headers, Outcome
+
+_BYTES_PER_TOKEN: Final = 4
+
+
+class Governed:
+    """Made for a request to which limits or budgets apply.
+
+    `held` are units that go back at the end; `tokens` what was reserved of each rate, with its window. `clamped` is the
+    output cap that a budget left, 0 for none.
+    """
+
+    __slots__ = ("clamped", "held", "quota", "rules", "tokens")
+
+    def __init__(self, quota: Quota) -> None:
+        self.quota = quota
+        self.rules: list[Rules] = []
+        self.held: list[Counter] = []
+        self.tokens: list[tuple[Counter, int, int]] = []
+        self.clamped = 0
+
+    def took(self, rules: Rules) -> None:
+        """One request was taken of each of these limits."""
+        self.rules.append(rules)
+        self.held += rules.held
+
+    def took_tokens(self, amounts: list[tuple[Counter, int]]) -> None:
+        """So many tokens were reserved."""
+        self.tokens += [(counter, amount, counter.window) for counter, amount in amounts]
+
+    def end(self, outcomes: list[Outcome]) -> None:
+        """The request is over: what it held is free, tokens that it did not use go back, those beyond count now."""
+        for counter in self.held:
+            self.quota.give_back(counter, 1)
+        self.held.clear()
+        if self.tokens:
+            used = sum(_tokens_of(outcome) for outcome in outcomes)
+            for counter, reserved, window in self.tokens:
+                if used < reserved:
+                    self.quota.give_back(counter, reserved - used, window)
+                elif used > reserved:
+                    self.quota.charge(counter, used - reserved)
+            self.tokens.clear()
+
+    def add_headers(self, headers: Headers) -> None:
+        """OpenAI's `x-ratelimit-*`: https://platform.openai.com/docs/guides/rate-limits (read 2026-11)."""
+        for what, counters in (
+            (b"requests", [counter for rules in self.rules for counter, _ in rules.requests]),
+            (b"tokens", [counter for rules in self.rules for counter in rules.tokens]),
+        ):
+            shown = tightest(self.quota, counters)
+            if shown is not None:
+                headers.append((b"x-ratelimit-limit-" + what, b"%d" % shown.limit))
+                headers.append((b"x-ratelimit-remaining-" + what, b"%d" % shown.remaining))
+                headers.append((b"x-ratelimit-reset-" + what, duration(shown.reset_s)))
+        if self.clamped:
+            headers.append((b"x-gateway-max-tokens-clamped", b"%d" % self.clamped))
+
+
+def _tokens_of(outcome: Outcome) -> int:
+    """What an attempt used, as reported or else as far as it can be told."""
+    usage = outcome.usage
+    if usage is not None:
+        return usage.prompt + usage.completion
+    if not outcome.sent or not outcome.billable:
+        return 0
+    return outcome.request_bytes // _BYTES_PER_TOKEN + outcome.streamed_tokens
+
+
+def duration(seconds: float) -> bytes:
+    """A time as OpenAI's headers have it: `12ms`, `1s`, `6m0s`, `2h3m4s`."""
+    if seconds < 1:
+        return b"%dms" % (seconds * 1000)
+    minutes, rest = divmod(int(seconds + 0.999), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return b"%dh%dm%ds" % (hours, minutes, rest)
+    return b"%dm%ds" % (minutes, rest) if minutes else b"%ds" % rest

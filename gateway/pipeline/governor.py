@@ -1,0 +1,365 @@
+"""The admission in force where limits and budgets are kept: asked before and after every attempt."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+import orjson
+
+from gateway.errors import GatewayError
+from gateway.pipeline.call import Call
+from gateway.pipeline.expected import expected_tokens
+from gateway.pipeline.governed import Governed
+from gateway.pipeline.purse import Pot, Purse, exhausted, ids_of
+from gateway.pipeline.queues import Queues
+from gateway.pipeline.rules import RuleBook, Rules
+from gateway.pipeline.stages.meter import Meter, MeterPermit
+from gateway.providers.registry import PROVIDERS
+from gateway.services.bounds.fields import UNBOUNDED_ENDPOINTS
+from gateway.services.bounds.output import with_cap
+from gateway.services.bounds.worst_case import Bound, worst_case
+from gateway.services.prices.price import Price
+from gateway.services.quota.ask import Refusal
+from gateway.services.quota.counter import MONEY, Counter
+from gateway.services.quota.service import Quota
+from gateway.upstream.job import Outcome
+from gateway.upstream.target import Target
+from gateway.wire.dialect import Document
+
+_log = logging.getLogger("gateway.governor")
+
+_CLAMPS: Final = 4
+# An answer cut shorter than this is of no use.
+_LEAST_CLAMP: Final = 16
+# Where this much is affordable with half of what is left, the other half is left to others.
+_AMPLE: Final = 256
+
+
+class Reservation:
+    """What is set aside for one attempt: `amount` nano-dollars at each hard one of `pots`, and units of the target's
+    limits. `periods` are the ids of the pots, as the ledger wants them. `clamped`: the answer's cap is what the budgets
+    had left; `all_seen`: of a cut stream nothing costs but what came."""
+
+    __slots__ = (
+        "all_seen",
+        "amount",
+        "bound",
+        "clamped",
+        "hard",
+        "held",
+        "periods",
+        "pots",
+        "quota",
+        "rules",
+        "target",
+        "tokens",
+    )
+
+    def __init__(self, quota: Quota, target: Target) -> None:
+        self.quota = quota
+        self.target = target
+        self.pots: Sequence[Pot] = ()
+        self.periods = ""
+        self.hard = self.clamped = self.all_seen = False
+        self.amount = 0
+        self.bound: Bound | None = None
+        self.rules: Rules | None = None
+        self.held: Sequence[Counter] = ()
+        self.tokens: list[tuple[Counter, int, int]] = []
+
+    def fail(self, outcome: Outcome) -> None:
+        """The attempt has failed, and its account is closed when it is known what follows. What it cannot use any more
+        is free now: another attempt may need it."""
+        for counter in self.held:
+            self.quota.give_back(counter, 1)
+        self.held = ()
+        if not outcome.sent or not outcome.billable:
+            self.close(0, 0)
+            self.amount = 0
+            self.tokens = []
+
+    def close(self, cost: int, tokens: int) -> int:
+        """The attempt cost `cost` nano-dollars and used `tokens`; how much that is beyond what was set aside."""
+        beyond = max(0, cost - self.amount) if self.hard else 0
+        if self.hard:
+            for pot in self.pots:
+                if pot.counter is None:
+                    continue
+                if cost < self.amount:
+                    self.quota.give_back(pot.counter, self.amount - cost)
+                elif beyond:
+                    self.quota.charge(pot.counter, beyond)
+        for counter in self.held:
+            self.quota.give_back(counter, 1)
+        for counter, reserved, window in self.tokens:
+            if tokens < reserved:
+                self.quota.give_back(counter, reserved - tokens, window)
+            elif tokens > reserved:
+                self.quota.charge(counter, tokens - reserved)
+        return beyond
+
+
+GovernedPermit = tuple[MeterPermit, Reservation | None]
+
+
+class Governor:
+    """An `Admission`: the meter's, with money set aside and the target's limits kept before anything is sent.
+
+    `book` None: no limits are kept; `purse` None: no budgets. `queues` are where requests wait for a target's limits.
+    """
+
+    def __init__(self, meter: Meter, quota: Quota, book: RuleBook | None, purse: Purse | None, queues: Queues) -> None:
+        self._meter = meter
+        self._quota = quota
+        self._queues = queues
+        self._book = book
+        self._purse = purse
+
+    async def reserve(self, job: Call, target: Target) -> Reservation | None:
+        """Set aside what this attempt may cost at most; for it alone the request's output cap may shrink.
+
+        Raises GatewayError: budget_exceeded, budget_unbounded, budget_unpriced, budget_rebuilding, target_limited.
+        """
+        if job.reserved is not None:
+            job.reserved.fail(job.outcomes[-1])
+        if job.uncapped is not None:  # an attempt at another price has left its cap
+            _uncap(job)
+        rules = None if self._book is None else self._book.of_target(target)
+        pots = job.pots
+        if self._purse is not None:
+            pots = (*pots, *await self._purse.of_target(target))
+        if rules is None and not pots:
+            return None
+        reservation = Reservation(self._quota, target)
+        reservation.pots = pots
+        reservation.periods = ids_of(pots)
+        reservation.rules = rules
+        hard = [pot for pot in pots if pot.counter is not None]
+        if hard:
+            reservation.hard = True
+            self._bound(job, target, reservation, hard)
+        tries = _CLAMPS
+        while (refusal := await self._acquire(job, reservation, hard)) is not None:
+            if refusal.counter.kind != MONEY:
+                refusal = await self._wait(job, target, reservation, hard, refusal)
+                if refusal is None:
+                    break
+            tries -= 1
+            if refusal.reason != "limit" or not tries or not self._clamp(job, target, reservation, hard):
+                raise exhausted(refusal, hard)
+        if reservation.clamped:
+            self._tell_of_clamp(job, reservation)
+        return reservation
+
+    async def _wait(
+        self, job: Call, target: Target, reservation: Reservation, hard: Sequence[Pot], refusal: Refusal
+    ) -> Refusal | None:
+        """Stand in line for the limit of a job's last target, team by team. None: it is this one's turn, and the units
+        are taken; else what a budget says by then. Raises target_limited where another target is left to be tried, the
+        time is up, or the line is full."""
+        key, rules = job.key, reservation.rules
+        assert key is not None
+        assert rules is not None
+        last: Refusal | None = refusal
+
+        async def try_take() -> bool:
+            nonlocal last
+            last = await self._acquire(job, reservation, hard)
+            return last is None or last.counter.kind == MONEY
+
+        if refusal.reason == "limit" and _is_last(job, target) and rules.ever_allow:
+            cost = self._tokens(job, reservation) if rules.tokens else 1
+            if await self._queues.take(key, target, cost, try_take) == "taken":
+                return last
+        raise self._busy(last or refusal, reservation)
+
+    async def _acquire(self, job: Call, reservation: Reservation, hard: Sequence[Pot]) -> Refusal | None:
+        amounts: list[tuple[Counter, int]] = []
+        rules = reservation.rules
+        tokens: list[tuple[Counter, int]] = []
+        if rules is not None:
+            amounts += rules.requests
+            if rules.tokens:
+                expected = self._tokens(job, reservation)
+                tokens = [(counter, min(expected, max(counter.limit, 1))) for counter in rules.tokens]
+                amounts += tokens
+        for pot in hard:
+            assert pot.counter is not None
+            amounts.append((pot.counter, reservation.amount))
+        refusal = await self._quota.acquire(amounts)
+        if refusal is None:
+            reservation.held = () if rules is None else rules.held
+            reservation.tokens = [(counter, amount, counter.window) for counter, amount in tokens]
+        return refusal
+
+    def _tokens(self, job: Call, reservation: Reservation) -> int:
+        """What an attempt is taken to use of a target's tokens; of a request in copies it is one of them."""
+        assert self._book is not None
+        return expected_tokens(job, self._book.usual)
+
+    # --- money --------------------------------------------------------------------------------------
+
+    def _bound(self, job: Call, target: Target, reservation: Reservation, hard: Sequence[Pot]) -> None:
+        """Work out the worst case, and have the provider told of the cap that was counted on."""
+        price = self._meter.price(job, target)
+        unbounded = UNBOUNDED_ENDPOINTS.get(job.endpoint.name, "")
+        if price is None and not unbounded:
+            raise GatewayError(
+                "budget_unpriced",
+                f"The price of '{target.name}' is not known, so it cannot be used under the budget "
+                f"'{hard[0].budget.name}'.",
+            )
+        if price is not None:
+            document, size, endpoint = _as_bounded(job)
+            billing = PROVIDERS[target.account.type].billing
+            bound = worst_case(document, size, endpoint, price, billing, target.model)
+            unbounded = bound.unbounded
+            if not unbounded:
+                if bound.answers and not bound.cap_field:
+                    _write_cap(job, target, bound.cap)
+                reservation.bound = bound
+                reservation.amount = bound.nano_usd
+                reservation.all_seen = billing.shows_all(target.model) and "thinking" not in document
+                return
+        reservation.amount = _unbounded_amount(unbounded, hard)
+
+    def _clamp(self, job: Call, target: Target, reservation: Reservation, hard: Sequence[Pot]) -> bool:
+        """Cut the output to what the budgets have left; False where they have not enough, or say to refuse."""
+        bound = reservation.bound
+        if bound is None or not bound.answers or any(pot.budget.on_too_dear != "clamp" for pot in hard):
+            return False
+        left = min(pot.left_nano_usd for pot in hard)
+        cap = bound.affordable_cap(left // 2)
+        if cap is None or cap < _AMPLE:
+            cap = bound.affordable_cap(left)
+        if cap is None or cap < min(_LEAST_CLAMP, bound.cap) or cap >= bound.cap:
+            return False
+        _write_cap(job, target, cap)
+        bound.cap = cap
+        reservation.amount = bound.nano_usd
+        reservation.clamped = True
+        return True
+
+    def _tell_of_clamp(self, job: Call, reservation: Reservation) -> None:
+        assert reservation.bound is not None
+        self._meter.metrics.budget_clamped.child().inc()
+        if job.governed is None:
+            job.governed = Governed(self._quota)
+        job.governed.clamped = reservation.bound.cap
+
+    def _busy(self, refusal: Refusal, reservation: Reservation) -> GatewayError:
+        assert self._book is not None
+        assert reservation.rules is not None
+        error = self._book.refused(refusal, (reservation.rules,))
+        return GatewayError("target_limited", error.message, retry_after_s=refusal.retry_after_s)
+
+    # --- the attempt ----------------------------------------------------------------------------------
+
+    def forgo(self, reservation: Reservation) -> None:
+        """The attempt is not made after all."""
+        self._free(reservation, 0, 0)
+
+    def _free(self, reservation: Reservation, cost: int, tokens: int) -> int:
+        beyond = reservation.close(cost, tokens)
+        if reservation.rules is not None:
+            self._queues.ready(reservation.target)
+        return beyond
+
+    async def admit(self, job: Call, target: Target, attempt: int, reservation: Reservation | None) -> GovernedPermit:
+        """Open the attempt's account. Raises journal_unavailable."""
+        metered = await self._meter.admit(job, target, attempt, reservation)
+        job.reserved = reservation
+        return metered, reservation
+
+    def close(self, job: Call, permit: GovernedPermit, outcome: Outcome) -> None:
+        """Settle the attempt: what it cost stays, the rest is free again."""
+        metered, reservation = permit
+        if reservation is None:
+            self._meter.close(job, metered, outcome)
+            return
+        if job.reserved is reservation:  # else another attempt has begun
+            job.reserved = None
+        self._meter.close(job, metered, outcome, _kept(reservation, outcome, metered[2]))
+        usage = metered[1].usage
+        assert usage is not None
+        beyond = self._free(reservation, metered[1].cost_nano_usd, usage.prompt + usage.completion)
+        if beyond:
+            self._meter.metrics.reservation_exceeded.child().inc()
+            _log.error(
+                "request %s cost %d nano-dollars more than its worst case at %s",
+                job.request_id,
+                beyond,
+                outcome.target.name,
+            )
+
+
+def _is_last(job: Call, target: Target) -> bool:
+    """Is there no other target left that the job would go to?"""
+    return target is job.targets[-1] or target not in job.targets
+
+
+def _kept(reservation: Reservation, outcome: Outcome, price: Price | None) -> int:
+    """What an attempt is taken to have cost at least of which it is not known; -1 where it is.
+
+    All that was set aside: where it was sent and no usage came, or none that says what it cost; and where a stream was
+    cut, for what was reported by then need not be all. Of a cut stream at a provider that stops then and bills what it
+    had made, it is what went through, a token for each byte.
+    """
+    if not reservation.hard or not outcome.sent or not outcome.billable:
+        return -1
+    usage, bound = outcome.usage, reservation.bound
+    cut = outcome.streamed and outcome.code != "ok"
+    if usage is not None and not cut:
+        told = bound is not None or (price is not None and (usage.prompt or usage.completion or usage.search_units))
+        return -1 if told else reservation.amount
+    if bound is not None and reservation.all_seen and outcome.code == "client_gone" and outcome.streamed:
+        return min(reservation.amount, bound.nano_usd_at(outcome.most_streamed_tokens))
+    return reservation.amount
+
+
+def _unbounded_amount(unbounded: str, hard: Sequence[Pot]) -> int:
+    """What the budgets let a request cost whose worst case cannot be told because of `unbounded`."""
+    caps = []
+    for pot in hard:
+        cap = pot.budget.unbounded_nano_usd
+        if cap is None:
+            raise GatewayError(
+                "budget_unbounded",
+                f"What this request may cost cannot be told because of '{unbounded}', so it is refused under "
+                f"the budget '{pot.budget.name}'.",
+                param=unbounded,
+            )
+        caps.append(cap)
+    return max(caps)
+
+
+def _as_bounded(job: Call) -> tuple[Document, int, str]:
+    """What is bounded: the request, its size as JSON, and the endpoint whose form it has."""
+    canonical = job.canonical_document
+    if canonical is not None and job.endpoint.name == "responses":  # earlier turns were put in
+        return canonical, len(orjson.dumps(canonical)), "chat"
+    return job.document, len(job.body), job.endpoint.name
+
+
+def _write_cap(job: Call, target: Target, cap: int) -> None:
+    """Have the request ask for at most `cap` tokens an answer."""
+    if job.uncapped is None:
+        job.uncapped = job.body, job.document, job.canonical_document
+    field = PROVIDERS[target.account.type].billing.cap_field(target.model)
+    canonical = job.canonical_document
+    if canonical is not None and job.endpoint.name == "responses":
+        _, job.canonical_document = with_cap(b"", canonical, "chat", cap, field)
+        return
+    job.body, job.document = with_cap(job.body, job.document, job.endpoint.name, cap, field)
+    job.canonical_document = None
+
+
+def _uncap(job: Call) -> None:
+    """Have the request as its caller wrote it."""
+    assert job.uncapped is not None
+    job.body, job.document, job.canonical_document = job.uncapped
+    job.uncapped = None
+    if job.governed is not None:
+        job.governed.clamped = 0

@@ -1,0 +1,177 @@
+"""Budgets over the counters: which a request is paid from, and what is set aside for an attempt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Final, NamedTuple
+from weakref import WeakValueDictionary
+
+from gateway.errors import GatewayError
+from gateway.services.budgets.budget import Budget, Period
+from gateway.services.budgets.service import Budgets
+from gateway.services.keys.key import Key
+from gateway.services.quota.ask import Refusal
+from gateway.services.quota.counter import MONEY, Counter, OnStoreFailure
+from gateway.services.quota.exchange import Opening
+from gateway.services.quota.service import Quota
+from gateway.upstream.target import Target
+
+_MOST_REMEMBERED: Final = 50_000
+_PATIENCE_S: Final = 0.3
+
+
+class Pot(NamedTuple):
+    """One budget in its present period. `counter` is None for a soft one, which is only written down."""
+
+    budget: Budget
+    period: Period
+    counter: Counter | None
+
+    @property
+    def left_nano_usd(self) -> int:
+        """What is left, as far as this worker knows."""
+        if self.counter is None:
+            period = self.period
+            spent = period.settled_nano_usd + period.lost_nano_usd
+            return max(0, self.budget.limit_nano_usd + period.topped_up_nano_usd - spent)
+        return max(0, self.counter.remaining + self.counter.available)
+
+
+Pots = tuple[Pot, ...]
+
+
+class Purse:
+    """The budgets that pay for whom, as counters. One per worker; `now_us` is Unix microseconds.
+
+    What is known of a key holds for this very object: one that was moved to another team is read anew.
+    """
+
+    def __init__(
+        self, quota: Quota, budgets: Budgets, now_us: Callable[[], int] = lambda: time.time_ns() // 1000
+    ) -> None:
+        self.quota = quota
+        self._budgets = budgets
+        self._now_us = now_us
+        self._generation = -1
+        self._known: dict[tuple[str | None, str, str], tuple[Key, int, Pots]] = {}
+        # By period. The quota service keeps those of which anything is not yet in the ledger.
+        self._counters: WeakValueDictionary[int, Counter] = WeakValueDictionary()
+
+    def asks_for_end_user(self, key: Key) -> bool:
+        """Has each end user of this key a budget of its own?"""
+        return bool(self._budgets.of_end_users(key.line_id))
+
+    async def of_call(self, key: Key, model: str, end_user: str) -> Pots:
+        """What a request of this key for this model (its own name, no alias) is paid from.
+
+        Raises GatewayError: store_unavailable, or invalid_field for one end user too many.
+        """
+        if key.is_master:
+            return ()
+        if self._generation != self._budgets.generation:
+            self._generation = self._budgets.generation
+            self._known.clear()
+        budgets, now_us = self._budgets, self._now_us()
+        place = (key.id, model, end_user)
+        known = self._known.get(place)
+        if known is not None and known[0] is key and now_us < known[1]:
+            return known[2]
+        generation = budgets.generation
+        who = (key.organisation_id, key.team_id, key.user_id, key.line_id)
+        pots = [
+            *await self._pots(budgets.of_caller(*who), now_us, ""),
+            *await self._pots(budgets.of_model(key.team_id, key.line_id, model), now_us, ""),
+        ]
+        if end_user:
+            pots += await self._pots(budgets.of_end_users(key.line_id), now_us, end_user)
+        made = tuple(pots)
+        if generation == budgets.generation:  # else something changed while a period was being opened
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known.clear()
+            self._known[place] = (key, _until(made), made)
+        return made
+
+    async def of_target(self, target: Target) -> Pots:
+        """What everything that is sent to this target is paid from, beside that."""
+        found = self._budgets.of_target(target.provider, target.name)
+        return tuple(await self._pots(found, self._now_us(), "")) if found else ()
+
+    async def _pots(self, budgets: Iterable[Budget], now_us: int, end_user: str) -> list[Pot]:
+        pots = []
+        for budget in budgets:
+            period = self._budgets.period(budget, now_us, end_user)
+            if period is None:
+                period = await self._budgets.open_period(budget, now_us, end_user)
+            pots.append(Pot(budget, period, self._counter(budget, period) if budget.hard else None))
+        return pots
+
+    def _counter(self, budget: Budget, period: Period) -> Counter:
+        allowance = budget.limit_nano_usd + period.topped_up_nano_usd
+        name = f"{budget.id}:{period.id}"
+        failure: OnStoreFailure = "deny" if budget.on_store_failure == "deny" else "local"
+        counter = self.quota.counter(name, MONEY, allowance, 0, failure)
+        self._counters[period.id] = counter
+        return counter
+
+    # --- what the ledger says ------------------------------------------------------------------------
+
+    def settle(self, period_id: int, amount: int, total: int) -> None:
+        """`amount` that this worker had set aside is in the ledger, whose total of the period is `total` now."""
+        counter = self._counters.get(period_id)
+        if counter is not None:
+            self.quota.settle(counter, amount, total)
+
+
+def _until(pots: Pots) -> int:
+    """When the first of the periods ends, in Unix microseconds."""
+    return min((pot.period.ends_at_us for pot in pots if pot.period.ends_at_us is not None), default=2**63)
+
+
+def ids_of(pots: Sequence[Pot]) -> str:
+    """The periods' ids, as PostgreSQL writes an array; empty for none."""
+    return "{" + ",".join(str(pot.period.id) for pot in pots) + "}" if pots else ""
+
+
+def exhausted(refusal: Refusal, pots: Sequence[Pot]) -> GatewayError:
+    """The error for a request that a budget refused."""
+    pot = next(pot for pot in pots if pot.counter is refusal.counter)
+    name = pot.budget.name
+    if refusal.reason != "limit":
+        message = f"What is left of the budget '{name}' is not known at the moment."
+        return GatewayError("budget_rebuilding", message, retry_after_s=1.0)
+    return GatewayError(
+        "budget_exceeded",
+        f"The budget '{name}' has not enough left for this request.",
+        shown_code="insufficient_quota",
+        should_retry=False,
+    )
+
+
+class Openings:
+    """What the counter of a budget's period opens with, as the ledger has it. `pause` waits so many seconds."""
+
+    def __init__(
+        self,
+        open_row: Callable[[int, str], Awaitable[tuple[int, str | None]]],
+        pause: Callable[[float], Awaitable[None]],
+        wait_ms: int,
+    ) -> None:
+        """`open_row(period_id, epoch)` gives the period's total and the epoch it was opened in before, if any."""
+        self._open_row = open_row
+        self._pause = pause
+        self._wait_ms = wait_ms
+
+    async def open(self, name: str, epoch: str) -> Opening:
+        """For the counter called `name`. Raises GatewayError where the ledger cannot say."""
+        settled, before = await self._open_row(period_id_of(name), epoch)
+        if before != epoch:  # never opened, or all counters are closed anyhow since they were lost
+            return Opening(settled, 0)
+        # Either another worker is opening it at this moment, or it is lost: give that one time, then close it.
+        await self._pause(_PATIENCE_S)
+        return Opening(settled, self._wait_ms)
+
+
+def period_id_of(name: str) -> int:
+    """The period that a money counter is for."""
+    return int(name.rpartition(":")[2])

@@ -1,0 +1,59 @@
+"""Tags and end users as they get into the ledger: bounded in number, hashed where that is asked for."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from typing import Final
+
+from gateway.wire.reporting import HEADER, read_tags, read_user
+
+OTHER: Final = "other"
+_HASH_CHARS: Final = 32
+_NOTHING: Final[tuple[str, tuple[str, ...]]] = ("", ())
+
+
+class Reporting:
+    """Says for each request what to write of its end user and its tags.
+
+    `hash_key`, where it is given, makes of every user the first 128 bits of its HMAC-SHA256, in hex: equal ones stay
+    equal, and nobody without the gateway's secret can tell or try out who it is. A worker reports the first `max_tags`
+    tags and `max_users` users that it sees under their names, until it ends, and all later ones as `other`.
+    """
+
+    def __init__(self, *, max_tags: int, max_users: int, hash_key: bytes | None = None) -> None:
+        self._max_tags = max_tags
+        self._max_users = max_users
+        self._hash_key = hash_key
+        self._tags: set[str] = set()
+        self._users: set[str] = set()
+
+    def end_user(self, document: Mapping[str, object]) -> str:
+        """Whom the request is for, hashed where that is asked for, whatever number there is; "" where it names nobody.
+
+        Raises GatewayError(invalid_field).
+        """
+        user = read_user(document)
+        if user and self._hash_key is not None:
+            user = hmac.digest(self._hash_key, user.encode("utf-8", "surrogatepass"), "sha256").hex()[:_HASH_CHARS]
+        return user
+
+    def of(self, headers: Mapping[bytes, bytes], document: Mapping[str, object]) -> tuple[str, tuple[str, ...]]:
+        """The end user and the tags to write down. Raises GatewayError(invalid_field)."""
+        header = headers.get(HEADER)
+        if header is None and "metadata" not in document:
+            if "user" not in document:
+                return _NOTHING
+            return self._known(self._users, self.end_user(document), self._max_users), ()
+        tags = read_tags(header, document)
+        kept = tuple(dict.fromkeys(self._known(self._tags, tag, self._max_tags) for tag in tags))
+        return self._known(self._users, self.end_user(document), self._max_users), kept
+
+    @staticmethod
+    def _known(seen: set[str], value: str, most: int) -> str:
+        if not value or value in seen:
+            return value
+        if len(seen) >= most:
+            return OTHER
+        seen.add(value)
+        return value

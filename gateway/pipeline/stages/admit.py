@@ -1,0 +1,43 @@
+"""May this caller ask anything now?"""
+
+from __future__ import annotations
+
+from gateway.pipeline.call import Call
+from gateway.pipeline.governed import Governed
+from gateway.pipeline.rules import RuleBook, Rules
+from gateway.pipeline.stage import Stage
+
+
+class Admit(Stage):
+    """Keep to the limits of requests, and of requests at once, of whoever asks: the cheapest refusal comes first.
+
+    A request counts when it is admitted, whatever becomes of it.
+    """
+
+    name = "admit"
+
+    def __init__(self, book: RuleBook) -> None:
+        self._book = book
+
+    async def on_request(self, call: Call) -> None:
+        assert call.key is not None
+        rules = self._book.of_caller(call.key)
+        if rules is not None:
+            await take_request(self._book, call, rules)
+
+    async def on_end(self, call: Call) -> None:
+        if call.governed is not None:
+            call.governed.end(call.outcomes)
+
+
+async def take_request(book: RuleBook, call: Call, rules: Rules) -> None:
+    """Count one request at each of `rules`. Raises rate_limit_exceeded and the like, and then nothing is counted."""
+    governed = call.governed
+    if governed is None:
+        governed = call.governed = Governed(book.quota)
+    if rules.requests and not book.quota.take(rules.requests):
+        refusal = await book.quota.acquire(rules.requests)
+        if refusal is not None:
+            governed.rules.append(rules)
+            raise book.refused(refusal, (rules,))
+    governed.took(rules)

@@ -1,0 +1,233 @@
+"""Hard and soft budgets as a request meets them, and what reaches the upstream."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from gateway.services.keys.key import Key
+from gateway.services.prices.price import PriceOverride
+from gateway.wire.endpoints import MESSAGES
+from gateway.wire.openai import CHAT, COMPLETIONS, EMBEDDINGS, Variations
+from tests.integration.pipeline.site import INPUT_NANO, OUTPUT_NANO, USD, Answer, Site, hanging, used
+from tests.integration.services.governed import add_team
+from tests.unit.upstream.fakes import DONE, FakeLine, event, fails, stream, usage_event, whole
+
+CENT = USD // 100
+MASTER = Key(id=None, name="master", is_master=True)
+
+
+def refused(answer: Answer) -> str:
+    """The code of an answer that a budget refused for good."""
+    assert answer.status == 429
+    assert answer.headers["x-should-retry"] == "false"
+    assert "retry-after" not in answer.headers
+    assert answer.error["type"] == "insufficient_quota"
+    code: str = answer.error["code"]
+    return code
+
+
+# --- hard budgets -----------------------------------------------------------------------------------
+
+
+async def test_a_hard_budget_refuses_what_does_not_fit_and_names_itself(site: Site) -> None:
+    site.serve(up=FakeLine(whole(usage=used(7, 100))))
+    key = await site.make_key()
+    await site.budget("key", key.id, 2 * CENT, name="pocket money", on_too_dear="refuse")
+    assert (await site.ask(key, max_tokens=1000)).status == 200  # its worst case: a little over one cent
+    assert site.out_nano_usd() == 7 * INPUT_NANO + 100 * OUTPUT_NANO
+    answer = await site.ask(key, max_tokens=2000)
+    assert refused(answer) == "insufficient_quota"
+    assert "'pocket money'" in answer.error["message"]
+    assert len(site.lines["up"].sent) == 1
+    assert "x-gateway-max-tokens-clamped" not in answer.headers
+
+
+async def test_requests_at_once_never_reserve_more_than_there_is(site: Site) -> None:
+    site.serve(up=FakeLine(hanging()))
+    key = await site.make_key()
+    await site.budget("key", key.id, 10 * CENT, on_too_dear="refuse")
+    tasks = [asyncio.ensure_future(site.ask(key, max_tokens=1500)) for _ in range(20)]
+    done, under_way = await asyncio.wait(tasks, timeout=1.0)
+    assert len(under_way) == 6  # the worst case of each is a little over 1.5 cents
+    assert {refused(task.result()) for task in done} == {"insufficient_quota"}
+    assert site.out_nano_usd() <= 10 * CENT
+    for task in under_way:
+        task.cancel()
+    await asyncio.wait(under_way)
+    assert site.out_nano_usd() <= 10 * CENT  # they were sent, and nobody knows what they used
+
+
+async def test_every_budget_that_applies_has_to_have_enough(site: Site) -> None:
+    site.serve(up=FakeLine(whole()))
+    team = await add_team(site.postgres, "team")
+    key = await site.make_key(team_id=team)
+    await site.budget("key", key.id, USD)
+    await site.budget("team", team, CENT, model="m", name="the team's for m", on_too_dear="refuse")
+    answer = await site.ask(key, model="alias", max_tokens=1500)
+    assert refused(answer) == "insufficient_quota"
+    assert "the team's for m" in answer.error["message"]
+    assert site.out_nano_usd() == 0
+    assert (await site.ask(MASTER, max_tokens=1500)).status == 200
+
+
+async def test_a_targets_own_budget_leads_to_the_next_target(site: Site) -> None:
+    site.serve(dear=FakeLine(whole()), other=FakeLine(whole()))
+    key = await site.make_key()
+    await site.budget("target", "p/dear", 0)
+    answer = await site.ask(key)
+    assert answer.status == 200
+    assert answer.headers["x-gateway-model"] == "other"
+    assert site.lines["dear"].sent == []
+
+
+async def test_a_key_that_was_rotated_goes_on_with_its_budget(site: Site) -> None:
+    site.serve(up=FakeLine(whole(usage=used(7, 1000))))
+    key = await site.make_key()
+    await site.budget("key", key.id, CENT + CENT // 2)
+    assert (await site.ask(key, max_tokens=1000)).status == 200
+    again = Key(id="another", name="app", line_id=key.id)
+    answer = await site.ask(again, max_tokens=1000)
+    assert answer.headers["x-gateway-max-tokens-clamped"]
+    assert answer.call.budget_left_nano_usd is not None
+
+
+async def test_a_soft_budget_is_only_written_down(site: Site) -> None:
+    site.serve(up=FakeLine(whole()))
+    key = await site.make_key()
+    made = await site.budget("key", key.id, 0, hard=False)
+    answer = await site.ask(key)
+    assert answer.status == 200
+    assert "max_tokens" not in site.sent("up")
+    (entry,) = site.book.ended
+    rows = await site.postgres.fetch("SELECT id FROM budget_periods WHERE budget_id::text = $1", made.id)
+    assert entry.budgets == f"{{{rows[0]['id']}}}"
+    assert site.out_nano_usd() == 0
+
+
+# --- caps -------------------------------------------------------------------------------------------
+
+
+async def test_an_output_that_does_not_fit_is_clamped_and_the_caller_is_told(site: Site) -> None:
+    site.serve(up=FakeLine(whole(usage=used(7, 5))))
+    key = await site.make_key()
+    await site.budget("key", key.id, CENT)
+    answer = await site.ask(key, max_tokens=100_000)
+    assert answer.status == 200
+    cap = int(answer.headers["x-gateway-max-tokens-clamped"])
+    assert site.sent("up")["max_tokens"] == cap
+    assert cap * OUTPUT_NANO < CENT
+    assert answer.call.uncapped is not None
+    assert site.metrics.total("budget_clamped_total") == 1
+
+
+async def test_a_stream_that_was_clamped_says_so_in_its_head(site: Site) -> None:
+    site.serve(up=FakeLine(stream(event("a"), usage_event(), DONE)))
+    key = await site.make_key()
+    await site.budget("key", key.id, CENT)
+    answer = await site.ask(key, max_tokens=100_000, stream=True)
+    assert site.sent("up")["max_tokens"] == int(answer.headers["x-gateway-max-tokens-clamped"])
+
+
+MESSAGE = {"model": "m", "max_tokens": 90_000, "messages": [{"role": "user", "content": "hello"}]}
+CAPPED: dict[str, tuple[Any, dict[str, Any], str]] = {
+    "chat": (CHAT, {}, "max_tokens"),
+    "chat of a newer kind": (CHAT, {"max_completion_tokens": 90_000}, "max_completion_tokens"),
+    "completions": (COMPLETIONS, {"prompt": "hello"}, "max_tokens"),
+    "messages": (MESSAGES, MESSAGE, "max_tokens"),
+}
+
+
+@pytest.mark.parametrize("case", CAPPED)
+async def test_a_cap_is_always_sent_upstream_under_a_hard_budget(site: Site, case: str) -> None:
+    endpoint, fields, name = CAPPED[case]
+    answer = whole() if endpoint is not COMPLETIONS else fails(500)
+    site.serve(up=FakeLine(answer))
+    key = await site.make_key()
+    await site.ask(key, endpoint, **fields)
+    before = site.sent("up").get(name)
+    await site.budget("key", key.id, CENT)
+    await site.ask(key, endpoint, **fields)
+    sent = site.sent("up")
+    assert 16 <= sent[name] < (before or 4096)
+    assert [field for field in ("max_tokens", "max_completion_tokens") if field in sent] == [name]
+
+
+async def test_under_a_large_hard_budget_the_cap_is_the_models_own(site: Site) -> None:
+    site.serve(up=FakeLine(whole()))
+    key = await site.make_key()
+    await site.budget("key", key.id, 100 * USD)
+    answer = await site.ask(key)
+    assert site.sent("up")["max_tokens"] == 4096
+    assert "x-gateway-max-tokens-clamped" not in answer.headers
+
+
+async def test_a_cap_that_was_found_for_one_target_is_not_the_next_ones(site: Site) -> None:
+    """The first is dear, so that little of its output fits; the second is cheap."""
+    prices = {"dear": PriceOverride(1_000_000, 1_000_000_000), "cheap": PriceOverride(1_000_000, 1_000_000)}
+    site.serve(prices, dear=FakeLine(fails(500)), cheap=FakeLine(whole()))
+    key = await site.make_key()
+    await site.budget("key", key.id, 10 * CENT)
+    answer = await site.ask(key, max_tokens=2000)
+    assert answer.status == 200
+    assert site.sent("dear")["max_tokens"] < 100
+    assert site.sent("cheap")["max_tokens"] == 2000
+    assert "x-gateway-max-tokens-clamped" not in answer.headers
+
+
+async def test_a_dearer_fallback_reserves_its_own_price(site: Site) -> None:
+    prices = {"cheap": PriceOverride(1_000_000, 1_000_000), "dear": PriceOverride(1_000_000, 1_000_000_000)}
+    site.serve(prices, cheap=FakeLine(fails(500)), dear=FakeLine(whole()))
+    key = await site.make_key()
+    await site.budget("key", key.id, 10 * CENT, on_too_dear="refuse")
+    assert refused(await site.ask(key, max_tokens=1000)) == "insufficient_quota"
+    assert (len(site.lines["cheap"].sent), len(site.lines["dear"].sent)) == (1, 0)
+    assert site.out_nano_usd() == 0
+
+
+async def test_a_retry_reserves_again_and_what_failed_unbilled_does_not_stand_in_its_way(site: Site) -> None:
+    site.serve(up=FakeLine(fails(500), whole(usage=used(7, 5))), attempts=2)
+    key = await site.make_key()
+    await site.budget("key", key.id, CENT, on_too_dear="refuse")
+    answer = await site.ask(key, max_tokens=800)
+    assert (answer.status, answer.headers["x-gateway-attempts"]) == (200, "2")
+    assert [entry.cost_nano_usd >= 800 * OUTPUT_NANO for entry in site.book.started] == [True, True]
+    assert site.out_nano_usd() == 7 * INPUT_NANO + 5 * OUTPUT_NANO
+
+
+async def test_a_retry_of_what_may_have_been_billed_needs_its_worst_case_once_more(site: Site) -> None:
+    site.serve(up=FakeLine(hanging(error="upstream_reset_after_write"), whole()), attempts=2)
+    site.lines["up"]._scripts[0].hang = False
+    key = await site.make_key()
+    await site.budget("key", key.id, CENT, on_too_dear="refuse")
+    assert refused(await site.ask(key, max_tokens=800)) == "insufficient_quota"
+    (entry,) = site.book.ended
+    assert entry.final
+    assert entry.cost_nano_usd == site.out_nano_usd() > 800 * OUTPUT_NANO
+
+
+async def test_copies_reserve_each_for_itself_and_say_that_they_were_clamped(site: Site) -> None:
+    site.serve(up=FakeLine(whole(usage=used(7, 5))))
+    site.targets[0].variations = Variations(unsupported=frozenset({"n"}))
+    key = await site.make_key()
+    await site.budget("key", key.id, 10 * CENT)
+    answer = await site.ask(key, n=3, max_tokens=4000)
+    assert answer.status == 200
+    assert len(site.book.ended) == 3
+    assert sum(entry.cost_nano_usd for entry in site.book.started) <= 10 * CENT
+    assert site.out_nano_usd() == 3 * (7 * INPUT_NANO + 5 * OUTPUT_NANO)
+    clamped = [site.sent("up", number)["max_tokens"] for number in range(3)]
+    assert min(clamped) < 4000
+    assert "x-gateway-max-tokens-clamped" in answer.headers
+
+
+async def test_embeddings_are_paid_for_by_their_prompt_alone(site: Site) -> None:
+    site.serve(up=FakeLine(whole(usage={"prompt_tokens": 9, "total_tokens": 9})))
+    key = await site.make_key()
+    await site.budget("key", key.id, CENT)
+    assert (await site.ask(key, EMBEDDINGS, input="hello")).status == 200
+    assert "max_tokens" not in site.sent("up")
+    assert site.out_nano_usd() == 9 * INPUT_NANO
+    assert refused(await site.ask(key, EMBEDDINGS, input="hello " * 2000)) == "insufficient_quota"
