@@ -30,7 +30,6 @@ def test_a_team_that_sends_fifty_times_as_much_cannot_starve_another() -> None:
             )
 
         asyncio.run(run())
-        print(loud.outcomes, quiet.outcomes)
         assert loud.outcomes["200"] > 100
         # By numbers alone it would be a fiftieth; two clients that take turns with a hundred get nearly as much.
         assert quiet.outcomes["200"] > 0.4 * loud.outcomes["200"]
