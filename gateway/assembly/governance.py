@@ -89,6 +89,10 @@ class Governance:
         self.limits.on_change(announced)
         self.budgets.on_change(announced)
 
+    async def know_keys(self, line_ids: Sequence[str]) -> None:
+        """Have read what is set for these keys alone, before they are used. Raises GatewayError."""
+        await asyncio.gather(self.limits.know_keys(line_ids), self.budgets.know_keys(line_ids))
+
     def stages(self, settings: Settings) -> dict[str, Stage]:
         """Those that keep limits and budgets, as far as `settings` have them in force."""
         stages: tuple[Stage, ...] = (Admit(self._book), LimitRate(self._book), CheckBudget(self._purse))
@@ -171,6 +175,8 @@ class Governance:
 
     async def settled(self) -> None:
         """This worker's journal is copied: it holds nothing any more."""
+        if not self._opened.is_set():
+            return
         try:
             await self._workers.settled()
         except GatewayError as error:

@@ -203,6 +203,7 @@ class Worker:
             master_key=self.ground.master_key,
             options=keys_options(self.settings),
             allowances=KeyAllowances(),
+            before_use=lambda line_ids: self.governance.know_keys(line_ids),
         )
 
     def apply(self, settings: Settings) -> None:
@@ -324,6 +325,8 @@ class Worker:
         if hasattr(self, "ledger"):
             await self.governance.close()
             await self.ledger.close()
+            if not (self.ledger.lag_rows or self.ledger.open_attempts):
+                await self.governance.settled()
         await self.tasks.drain(0.0)
         self.metrics.refresh()  # also has the last requests told of
         if self._telemetry is not None:

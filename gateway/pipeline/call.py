@@ -20,7 +20,7 @@ from gateway.wire.inbound import Inbound
 from gateway.wire.openai_inbound import OPENAI
 
 if TYPE_CHECKING:
-    from gateway.pipeline.governor import Reservation
+    from gateway.pipeline.reservation import Reservation
 
 __all__ = ["Call", "Reply"]
 
@@ -40,8 +40,8 @@ class Call:
     `once` where it is to be answered once, `governed` where limits or budgets apply, the `pots` that pay for it,
     `cost_nano_usd`, and `reserved`, what is set aside for the attempt under way. `uncapped` is the body, the document
     and the canonical one as they were before a budget had the answer's length capped. Set by dispatch: `outcomes` (one
-    an attempt), `broken` (what ended a stream that had begun), `first_token_at`. Set by the recorder: `duration_s`, whom
-    to tell of the first token, and `trace` and `begin_span` where the request is traced.
+    an attempt), `broken` (what ended a stream that had begun), `first_token_at`. Set by the recorder: `duration_s`,
+    whom to tell of the first token, and `trace` and `begin_span` where the request is traced.
     """
 
     __slots__ = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from gateway.pipeline.expected import UsualOutput
 from gateway.pipeline.rules import Rules, tightest
 from gateway.services.quota.counter import Counter
 from gateway.services.quota.service import Quota
@@ -15,17 +16,19 @@ _BYTES_PER_TOKEN: Final = 4
 class Governed:
     """Made for a request to which limits or budgets apply.
 
-    `held` are units that go back at the end; `tokens` what was reserved of each rate, with its window. `clamped` is the
-    output cap that a budget left, 0 for none.
+    `held` are units that go back at the end; `tokens` what was reserved of each rate, with its window; `usual` wants to
+    hear how long the answers of `model` were. `clamped` is the output cap that a budget left, 0 for none.
     """
 
-    __slots__ = ("clamped", "held", "quota", "rules", "tokens")
+    __slots__ = ("clamped", "held", "model", "quota", "rules", "tokens", "usual")
 
     def __init__(self, quota: Quota) -> None:
         self.quota = quota
         self.rules: list[Rules] = []
         self.held: list[Counter] = []
         self.tokens: list[tuple[Counter, int, int]] = []
+        self.usual: UsualOutput | None = None
+        self.model = ""
         self.clamped = 0
 
     def took(self, rules: Rules) -> None:
@@ -33,15 +36,21 @@ class Governed:
         self.rules.append(rules)
         self.held += rules.held
 
-    def took_tokens(self, amounts: list[tuple[Counter, int]]) -> None:
-        """So many tokens were reserved."""
+    def took_tokens(self, amounts: list[tuple[Counter, int]], usual: UsualOutput, model: str) -> None:
+        """So many tokens were reserved, by what is usual for `model` where its answer has no cap."""
         self.tokens += [(counter, amount, counter.window) for counter, amount in amounts]
+        self.usual, self.model = usual, model
 
     def end(self, outcomes: list[Outcome]) -> None:
         """The request is over: what it held is free, tokens that it did not use go back, those beyond count now."""
         for counter in self.held:
             self.quota.give_back(counter, 1)
         self.held.clear()
+        if self.usual is not None:
+            for outcome in outcomes:
+                if outcome.usage is not None and outcome.usage.completion:
+                    self.usual.note(self.model, outcome.usage.completion)
+            self.usual = None
         if self.tokens:
             used = sum(_tokens_of(outcome) for outcome in outcomes)
             for counter, reserved, window in self.tokens:

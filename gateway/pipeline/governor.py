@@ -14,13 +14,13 @@ from gateway.pipeline.expected import expected_tokens
 from gateway.pipeline.governed import Governed
 from gateway.pipeline.purse import Pot, Purse, exhausted, ids_of
 from gateway.pipeline.queues import Queues
-from gateway.pipeline.rules import RuleBook, Rules
+from gateway.pipeline.reservation import Reservation, kept_nano_usd
+from gateway.pipeline.rules import RuleBook
 from gateway.pipeline.stages.meter import Meter, MeterPermit
 from gateway.providers.registry import PROVIDERS
 from gateway.services.bounds.fields import UNBOUNDED_ENDPOINTS
 from gateway.services.bounds.output import with_cap
-from gateway.services.bounds.worst_case import Bound, worst_case
-from gateway.services.prices.price import Price
+from gateway.services.bounds.worst_case import worst_case
 from gateway.services.quota.ask import Refusal
 from gateway.services.quota.counter import MONEY, Counter
 from gateway.services.quota.service import Quota
@@ -35,70 +35,6 @@ _CLAMPS: Final = 4
 _LEAST_CLAMP: Final = 16
 # Where this much is affordable with half of what is left, the other half is left to others.
 _AMPLE: Final = 256
-
-
-class Reservation:
-    """What is set aside for one attempt: `amount` nano-dollars at each hard one of `pots`, and units of the target's
-    limits. `periods` are the ids of the pots, as the ledger wants them. `clamped`: the answer's cap is what the budgets
-    had left; `all_seen`: of a cut stream nothing costs but what came."""
-
-    __slots__ = (
-        "all_seen",
-        "amount",
-        "bound",
-        "clamped",
-        "hard",
-        "held",
-        "periods",
-        "pots",
-        "quota",
-        "rules",
-        "target",
-        "tokens",
-    )
-
-    def __init__(self, quota: Quota, target: Target) -> None:
-        self.quota = quota
-        self.target = target
-        self.pots: Sequence[Pot] = ()
-        self.periods = ""
-        self.hard = self.clamped = self.all_seen = False
-        self.amount = 0
-        self.bound: Bound | None = None
-        self.rules: Rules | None = None
-        self.held: Sequence[Counter] = ()
-        self.tokens: list[tuple[Counter, int, int]] = []
-
-    def fail(self, outcome: Outcome) -> None:
-        """The attempt has failed, and its account is closed when it is known what follows. What it cannot use any more
-        is free now: another attempt may need it."""
-        for counter in self.held:
-            self.quota.give_back(counter, 1)
-        self.held = ()
-        if not outcome.sent or not outcome.billable:
-            self.close(0, 0)
-            self.amount = 0
-            self.tokens = []
-
-    def close(self, cost: int, tokens: int) -> int:
-        """The attempt cost `cost` nano-dollars and used `tokens`; how much that is beyond what was set aside."""
-        beyond = max(0, cost - self.amount) if self.hard else 0
-        if self.hard:
-            for pot in self.pots:
-                if pot.counter is None:
-                    continue
-                if cost < self.amount:
-                    self.quota.give_back(pot.counter, self.amount - cost)
-                elif beyond:
-                    self.quota.charge(pot.counter, beyond)
-        for counter in self.held:
-            self.quota.give_back(counter, 1)
-        for counter, reserved, window in self.tokens:
-            if tokens < reserved:
-                self.quota.give_back(counter, reserved - tokens, window)
-            elif tokens > reserved:
-                self.quota.charge(counter, tokens - reserved)
-        return beyond
 
 
 GovernedPermit = tuple[MeterPermit, Reservation | None]
@@ -124,11 +60,12 @@ class Governor:
         """
         if job.reserved is not None:
             job.reserved.fail(job.outcomes[-1])
+            self._queues.ready(job.reserved.target)
         if job.uncapped is not None:  # an attempt at another price has left its cap
             _uncap(job)
         rules = None if self._book is None else self._book.of_target(target)
         pots = job.pots
-        if self._purse is not None:
+        if self._purse is not None and self._purse.pays_for(target):
             pots = (*pots, *await self._purse.of_target(target))
         if rules is None and not pots:
             return None
@@ -141,39 +78,46 @@ class Governor:
             reservation.hard = True
             self._bound(job, target, reservation, hard)
         tries = _CLAMPS
-        while (refusal := await self._acquire(job, reservation, hard)) is not None:
-            if refusal.counter.kind != MONEY:
-                refusal = await self._wait(job, target, reservation, hard, refusal)
-                if refusal is None:
-                    break
+        while (refusal := await self._take_turn(job, target, reservation, hard)) is not None:
             tries -= 1
             if refusal.reason != "limit" or not tries or not self._clamp(job, target, reservation, hard):
                 raise exhausted(refusal, hard)
         if reservation.clamped:
-            self._tell_of_clamp(job, reservation)
+            try:
+                self._tell_of_clamp(job, reservation)
+            except BaseException:
+                self.forgo(reservation)
+                raise
         return reservation
 
-    async def _wait(
-        self, job: Call, target: Target, reservation: Reservation, hard: Sequence[Pot], refusal: Refusal
+    async def _take_turn(
+        self, job: Call, target: Target, reservation: Reservation, hard: Sequence[Pot]
     ) -> Refusal | None:
-        """Stand in line for the limit of a job's last target, team by team. None: it is this one's turn, and the units
-        are taken; else what a budget says by then. Raises target_limited where another target is left to be tried, the
-        time is up, or the line is full."""
+        """Take everything, behind those who wait for the target's limits already; what a budget refuses is returned.
+
+        For its last target a job stands in line. Raises target_limited where another target is left to be tried, the
+        time is up, or the line is full.
+        """
         key, rules = job.key, reservation.rules
         assert key is not None
-        assert rules is not None
-        last: Refusal | None = refusal
+        refusal: Refusal | None = None
+        lines_up = rules is not None and _is_last(job, target) and rules.ever_allow
+        if not (lines_up and self._queues.waiting(target)):
+            refusal = await self._acquire(job, reservation, hard)
+            if refusal is None or refusal.counter.kind == MONEY:
+                return refusal
+            lines_up = lines_up and refusal.reason == "limit"
 
         async def try_take() -> bool:
-            nonlocal last
-            last = await self._acquire(job, reservation, hard)
-            return last is None or last.counter.kind == MONEY
+            nonlocal refusal
+            refusal = await self._acquire(job, reservation, hard)
+            return refusal is None or refusal.counter.kind == MONEY
 
-        if refusal.reason == "limit" and _is_last(job, target) and rules.ever_allow:
+        if lines_up and rules is not None:
             cost = self._tokens(job, reservation) if rules.tokens else 1
             if await self._queues.take(key, target, cost, try_take) == "taken":
-                return last
-        raise self._busy(last or refusal, reservation)
+                return refusal
+        raise self._busy(refusal, target, reservation)
 
     async def _acquire(self, job: Call, reservation: Reservation, hard: Sequence[Pot]) -> Refusal | None:
         amounts: list[tuple[Counter, int]] = []
@@ -249,7 +193,10 @@ class Governor:
             job.governed = Governed(self._quota)
         job.governed.clamped = reservation.bound.cap
 
-    def _busy(self, refusal: Refusal, reservation: Reservation) -> GatewayError:
+    def _busy(self, refusal: Refusal | None, target: Target, reservation: Reservation) -> GatewayError:
+        if refusal is None:
+            message = f"Too many requests wait for '{target.name}' already."
+            return GatewayError("target_limited", message, retry_after_s=1.0)
         assert self._book is not None
         assert reservation.rules is not None
         error = self._book.refused(refusal, (reservation.rules,))
@@ -281,7 +228,7 @@ class Governor:
             return
         if job.reserved is reservation:  # else another attempt has begun
             job.reserved = None
-        self._meter.close(job, metered, outcome, _kept(reservation, outcome, metered[2]))
+        self._meter.close(job, metered, outcome, kept_nano_usd(reservation, outcome, metered[2]))
         usage = metered[1].usage
         assert usage is not None
         beyond = self._free(reservation, metered[1].cost_nano_usd, usage.prompt + usage.completion)
@@ -298,25 +245,6 @@ class Governor:
 def _is_last(job: Call, target: Target) -> bool:
     """Is there no other target left that the job would go to?"""
     return target is job.targets[-1] or target not in job.targets
-
-
-def _kept(reservation: Reservation, outcome: Outcome, price: Price | None) -> int:
-    """What an attempt is taken to have cost at least of which it is not known; -1 where it is.
-
-    All that was set aside: where it was sent and no usage came, or none that says what it cost; and where a stream was
-    cut, for what was reported by then need not be all. Of a cut stream at a provider that stops then and bills what it
-    had made, it is what went through, a token for each byte.
-    """
-    if not reservation.hard or not outcome.sent or not outcome.billable:
-        return -1
-    usage, bound = outcome.usage, reservation.bound
-    cut = outcome.streamed and outcome.code != "ok"
-    if usage is not None and not cut:
-        told = bound is not None or (price is not None and (usage.prompt or usage.completion or usage.search_units))
-        return -1 if told else reservation.amount
-    if bound is not None and reservation.all_seen and outcome.code == "client_gone" and outcome.streamed:
-        return min(reservation.amount, bound.nano_usd_at(outcome.most_streamed_tokens))
-    return reservation.amount
 
 
 def _unbounded_amount(unbounded: str, hard: Sequence[Pot]) -> int:

@@ -75,7 +75,7 @@ class Pipeline:
                 call.status = reply.status
             elif call.error is not None and not call.status:
                 call.status = call.error.status
-            if self._has_ends or call.once is not None:
+            if self._has_ends or call.governed is not None or call.once is not None:
                 await self._end(call, begun)
         if reply is None and call.error is not None and call.broken is None:
             reply = render_error(call, call.error)
@@ -84,7 +84,10 @@ class Pipeline:
         return reply
 
     async def _end(self, call: Call, begun: int) -> None:
-        """Close the stages whose turn had begun, last first; one that breaks does not keep the others from it."""
+        """Give back what limits gave, and close the stages whose turn had begun, last first; one that breaks does not
+        keep the others from it."""
+        if call.governed is not None:
+            call.governed.end(call.outcomes)
         cancelled: asyncio.CancelledError | None = None
         for _, end, stage in reversed(self._turns[:begun]):
             if end is not None:

@@ -54,24 +54,22 @@ class Purse:
         self._budgets = budgets
         self._now_us = now_us
         self._generation = -1
+        self._idle = False
         self._known: dict[tuple[str | None, str, str], tuple[Key, int, Pots]] = {}
         # By period. The quota service keeps those of which anything is not yet in the ledger.
         self._counters: WeakValueDictionary[int, Counter] = WeakValueDictionary()
 
     def asks_for_end_user(self, key: Key) -> bool:
         """Has each end user of this key a budget of its own?"""
-        return bool(self._budgets.of_end_users(key.line_id))
+        return not self._is_idle() and bool(self._budgets.of_end_users(key.line_id))
 
     async def of_call(self, key: Key, model: str, end_user: str) -> Pots:
         """What a request of this key for this model (its own name, no alias) is paid from.
 
         Raises GatewayError: store_unavailable, or invalid_field for one end user too many.
         """
-        if key.is_master:
+        if self._is_idle() or key.is_master:
             return ()
-        if self._generation != self._budgets.generation:
-            self._generation = self._budgets.generation
-            self._known.clear()
         budgets, now_us = self._budgets, self._now_us()
         place = (key.id, model, end_user)
         known = self._known.get(place)
@@ -92,10 +90,22 @@ class Purse:
             self._known[place] = (key, _until(made), made)
         return made
 
+    def pays_for(self, target: Target) -> bool:
+        """Has this target, or its provider, a budget of its own?"""
+        return not self._is_idle() and bool(self._budgets.of_target(target.provider, target.name))
+
+    def _is_idle(self) -> bool:
+        """Is there no budget at all? What was known before a change is forgotten."""
+        if self._generation != self._budgets.generation:
+            self._generation = self._budgets.generation
+            self._known.clear()
+            self._idle = not self._budgets
+        return self._idle
+
     async def of_target(self, target: Target) -> Pots:
         """What everything that is sent to this target is paid from, beside that."""
         found = self._budgets.of_target(target.provider, target.name)
-        return tuple(await self._pots(found, self._now_us(), "")) if found else ()
+        return tuple(await self._pots(found, self._now_us(), ""))
 
     async def _pots(self, budgets: Iterable[Budget], now_us: int, end_user: str) -> list[Pot]:
         pots = []

@@ -36,6 +36,10 @@ class Queues:
             if not queue:
                 self._queues.pop(target.name, None)
 
+    def waiting(self, target: Target) -> bool:
+        """Does anybody wait for this target?"""
+        return target.name in self._queues
+
     def ready(self, target: Target) -> None:
         """Units of this target's limits have come back."""
         queue = self._queues.get(target.name)

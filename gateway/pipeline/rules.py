@@ -91,6 +91,7 @@ class RuleBook:
         self.refusals: dict[str, int] = {}
         self._limits = limits
         self._generation = -1
+        self._idle = False  # no limit is set anywhere
         self._of_caller: dict[str, tuple[Key, Rules | None]] = {}
         self._of_model: dict[tuple[str, str], tuple[Key, Rules | None]] = {}
         self._of_target: dict[str, Rules | None] = {}
@@ -99,6 +100,8 @@ class RuleBook:
         """What holds for all that this key asks for. The master key has no limits."""
         if self._generation != self._limits.generation:
             self._forget()
+        if self._idle:
+            return None
         key_id = key.id
         if key_id is None:
             return None
@@ -113,6 +116,8 @@ class RuleBook:
         """What holds beside that when this key asks for this model (its own name, no alias)."""
         if self._generation != self._limits.generation:
             self._forget()
+        if self._idle:
+            return None
         if key.id is None:
             return None
         place = (key.id, model)
@@ -127,6 +132,8 @@ class RuleBook:
         """What holds for whatever is sent to this target."""
         if self._generation != self._limits.generation:
             self._forget()
+        if self._idle:
+            return None
         known = self._of_target
         if target.name not in known:
             self._room_in(known)
@@ -157,6 +164,7 @@ class RuleBook:
 
     def _forget(self) -> None:
         self._generation = self._limits.generation
+        self._idle = not self._limits
         self._of_caller.clear()
         self._of_model.clear()
         self._of_target.clear()

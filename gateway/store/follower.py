@@ -48,9 +48,9 @@ class Follower:
             return
         self._run()
 
-    async def catch_up(self, row_id: uuid.UUID) -> None:
-        """Read one row, which was changed just now; returns when that is done, or cannot be done soon."""
-        self._changed.add(row_id)
+    async def catch_up(self, *row_ids: uuid.UUID) -> None:
+        """Read rows that were changed just now; returns when that is done, or cannot be done soon."""
+        self._changed.update(row_ids)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_WAIT_S):
                 await asyncio.shield(self._run())

@@ -23,6 +23,7 @@ class PulledAnswer:
         self.ended = False  # from then on the connection may be somebody else's
         self._connection: Connection | None = None
         self._pieces: deque[bytes] = deque()
+        self._read: list[bytes] = []
         self._waiting_bytes = 0
         self._paused = False
         self._error: GatewayError | None = None
@@ -102,9 +103,10 @@ class PulledAnswer:
         return data
 
     async def read_all(self, max_bytes: int) -> bytes:
-        """The rest of the body. Raises upstream_answer_too_large, and what `read` raises."""
-        pieces: list[bytes] = []
-        size = 0
+        """The rest of the body, also where the one who asked before was cancelled. Raises upstream_answer_too_large,
+        and what `read` raises."""
+        pieces = self._read
+        size = sum(map(len, pieces))
         while data := await self.read():
             size += len(data)
             if size > max_bytes:

@@ -99,27 +99,51 @@ class _Errand(Pursuit):
                 self.failed(outcome, error)
             raise
         except BaseException as error:
-            if not exchange.settled:
+            if not exchange.settled and not await self._heard_out(exchange, error):
                 self.broke_off(outcome, error)
             raise
         finally:
             self._settled = exchange.settled
             answer.abandon()
 
-    async def _converse(self, exchange: Exchange) -> Any:
-        target, answer = exchange.target, exchange.answer
-        upload = await self._send(exchange.outcome, answer)
+    async def _heard_out(self, exchange: Exchange, error: BaseException) -> bool:
+        """Was the answer taken to its end although `error` says that the client has gone, and its account closed?"""
+        hear_out, finishes = self._outgoing.hear_out, exchange.target.account.finishes
+        gone = isinstance(error, (asyncio.CancelledError, ConnectionError))
+        if hear_out is None or not finishes or not gone or not exchange.sent_whole:
+            return False
         try:
-            await answer.head()
-            exchange.outcome.first_byte_s = answer.first_byte_at - exchange.outcome.started_at
-            if not 200 <= answer.status < 300 and answer.status not in self._outgoing.taken:
-                # What is left of an upload is of no use to anybody.
-                await stop_upload(upload)
-                body = await answer.read_all(_MAX_ERROR_BYTES)
-                raise read_error(target.provider, answer.status, body, retry_after_s=retry_after_s(answer.headers))
+            await self._good_head(exchange, None)
+            await hear_out(exchange)
+        except GatewayError as failure:
+            if not exchange.settled:
+                self.failed(exchange.outcome, failure)
+        except BaseException as end:
+            if not exchange.settled:
+                self.broke_off(exchange.outcome, end)
+            raise
+        return True
+
+    async def _converse(self, exchange: Exchange) -> Any:
+        upload = await self._send(exchange.outcome, exchange.answer)
+        exchange.sent_whole = upload is None
+        try:
+            await self._good_head(exchange, upload)
             return await self._consume(exchange)
         finally:
             await stop_upload(upload)
+
+    async def _good_head(self, exchange: Exchange, upload: asyncio.Task[None] | None) -> None:
+        """Wait for the answer's head. Raises what a bad status means."""
+        answer = exchange.answer
+        await answer.head()
+        exchange.outcome.first_byte_s = answer.first_byte_at - exchange.outcome.started_at
+        if not 200 <= answer.status < 300 and answer.status not in self._outgoing.taken:
+            # What is left of an upload is of no use to anybody.
+            await stop_upload(upload)
+            body = await answer.read_all(_MAX_ERROR_BYTES)
+            provider = exchange.target.provider
+            raise read_error(provider, answer.status, body, retry_after_s=retry_after_s(answer.headers))
 
     async def _authenticate(self, target: Target, whole: bytes | None) -> bytes:
         """The header lines that authenticate this attempt alone; what is signed by its body must have it whole."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -62,7 +62,8 @@ class Outgoing:
     `creates` marks a request that makes a lasting object: it is not sent again where the first may have been
     carried out. `patience_s`, where given, takes the place of the target's limit for the whole call: a transfer
     of many bytes is limited by its silence, not by its length. `taken` are statuses outside 2xx that the consumer reads
-    as answers.
+    as answers. `hear_out` takes the rest of a good answer and settles, for a client that has gone; None: such a call is
+    given up whatever its provider's `finishes` says.
     """
 
     method: str
@@ -72,16 +73,21 @@ class Outgoing:
     creates: bool = False
     patience_s: float | None = None
     taken: frozenset[int] = frozenset()
+    hear_out: Callable[[Exchange], Awaitable[None]] | None = None
 
 
 class Exchange:
-    """An answer with a good status, or one that its consumer takes, for it to read, write on, and `settle`."""
+    """An answer with a good status, or one that its consumer takes, for it to read, write on, and `settle`.
+
+    `sent_whole` says that nothing of the request is still to be sent.
+    """
 
     def __init__(self, pursuit: Pursuit, outcome: Outcome, answer: PulledAnswer) -> None:
         self.target = outcome.target
         self.outcome = outcome
         self.answer = answer
         self.settled = False
+        self.sent_whole = False
         self._pursuit = pursuit
 
     def began(self) -> None:

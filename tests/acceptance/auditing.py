@@ -36,12 +36,13 @@ def audit(site: Site, clients: Clients, key_id: str, limit_nano: int) -> Audit:
     await_rest(site)
     rows = asyncio.run(
         site.rows(
-            "SELECT request_id::text, attempt, outcome, cost_nano_usd, input_tokens, estimated"
+            "SELECT request_id::text, attempt, outcome, cost_nano_usd, input_tokens, estimated, budget_period_ids"
             " FROM usage_costs WHERE key_id = $1::uuid",
             key_id,
         )
     )
     assert len({(row["request_id"], row["attempt"]) for row in rows}) == len(rows), "an attempt is there twice"
+    assert all(row["budget_period_ids"] for row in rows), "an attempt was paid from no budget"
     billed = {name: calls for name, calls in site.billed().items() if name in clients.sent}
     unknown = sum(row["outcome"] == "unknown" for row in rows)
     _compare_attempts(site, clients, rows, unknown)
@@ -67,7 +68,7 @@ class Window(NamedTuple):
 
 
 def admitted_by_minute(site: Site, key_id: str) -> dict[int, Window]:
-    """By minute since 1970. A request's first attempt bears the time at which it came, by the clock that Valkey has too;
+    """By minute since 1970. A request's first attempt bears the time at which it came, by the same clock as Valkey's;
     it was admitted then or a little later, for it may have waited for the counters."""
     await_rest(site)
     came = asyncio.run(
@@ -103,7 +104,7 @@ def journals_of(home: Path) -> int:
 
 
 def _compare_attempts(site: Site, clients: Clients, rows: list[Any], unknown: int) -> None:
-    """Everything that the upstream served has a row of its size. The rows beyond that are those of attempts whose worker
+    """Everything that the upstream served has a row of its size. Rows beyond that are those of attempts whose worker
     died: the upstream never saw them, or failed them, which is not billed."""
     served = Counter(
         each.prompt // CLASS_TOKENS for each in site.calls() if each.request in clients.sent and each.how != "failed"
@@ -118,19 +119,21 @@ def _compare_attempts(site: Site, clients: Clients, rows: list[Any], unknown: in
 
 
 def _compare_periods(site: Site) -> None:
-    """Each budget's spent money is the sum of its rows, and its counter in Valkey comes to say so, with nothing held."""
+    """Each budget has spent the sum of its rows, and its counter in Valkey comes to say so, with nothing held."""
     statement = (
-        "SELECT p.id, p.budget_id::text AS budget, p.settled_nano_usd AS settled, (SELECT coalesce(sum(cost_nano_usd), 0)"
-        " FROM usage_costs WHERE p.id = ANY(budget_period_ids))::bigint AS rows FROM budget_periods AS p"
+        "SELECT p.id, p.budget_id::text AS budget, p.settled_nano_usd AS settled, (SELECT coalesce(sum("
+        "cost_nano_usd), 0) FROM usage_costs WHERE p.id = ANY(budget_period_ids))::bigint AS rows"
+        " FROM budget_periods AS p"
     )
     periods = asyncio.run(site.rows(statement))
     assert all(period["settled"] == period["rows"] for period in periods), periods
-    client = redis.Redis.from_url(site.counters, decode_responses=True)
+    client: Any = redis.Redis.from_url(site.counters, decode_responses=True)
     try:
         epoch = client.hget("{kubechat}:epoch", "id")
         for period in periods:
             name = f"{{kubechat}}:{epoch}:m:{period['budget']}:{period['id']}"
             deadline = time.monotonic() + _REST_S
+            # Empty: it was lost, and nobody has asked for it since.
             while (counter := client.hgetall(name)) and _told(counter) != {"s": str(period["settled"]), "t": "0"}:
                 assert time.monotonic() < deadline, f"{counter}, and the ledger says {period['settled']}"
                 time.sleep(0.2)

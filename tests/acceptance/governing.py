@@ -1,4 +1,4 @@
-"""Two gateways over one PostgreSQL and one Valkey, with an upstream that writes down what it bills, and many clients."""
+"""Two gateways over one PostgreSQL and one Valkey, an upstream that writes down what it bills, and many clients."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -129,6 +130,10 @@ class Site:
         raise AssertionError("the ledger does not come to rest")
 
 
+def _stop(stores: EmbeddedStores) -> None:
+    asyncio.run(stores.stop())
+
+
 @contextmanager
 def governed_site(gateways: int = 2, workers: int = 2, pause_ms: int = 4, config: str = _CONFIG) -> Iterator[Site]:
     """All of it, with stores of its own. The upstream takes `pause_ms` for an answer, or a stream's piece."""
@@ -136,11 +141,13 @@ def governed_site(gateways: int = 2, workers: int = 2, pause_ms: int = 4, config
     postgres = EmbeddedStores(folder, valkey=False, settings={"fsync": "off", "full_page_writes": "off"})
     valkey = EmbeddedStores(folder, postgres=False)
     with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
         for stores in (postgres, valkey):
-            stack.callback(lambda stores=stores: asyncio.run(stores.stop()))
+            stack.callback(_stop, stores)
         database_at = asyncio.run(postgres.start()).postgres
         counters = asyncio.run(valkey.start()).valkey
-        assert database_at is not None and counters is not None
+        assert database_at is not None
+        assert counters is not None
         database = f"postgresql://postgres@/postgres?host={quote(str(database_at['host']), safe='')}"
         book = folder / "book"
         book.touch()
@@ -158,10 +165,11 @@ def governed_site(gateways: int = 2, workers: int = 2, pause_ms: int = 4, config
 
 @dataclass
 class Clients:
-    """Many clients of some gateways at once. `outcomes` counts how their requests ended (a status, `cut`, `broken` or
-    `lost`), `done` has the ids that the gateway gave those that were answered, by what the upstream knows them as; `sent` has all.
+    """Many clients of some gateways at once.
 
-    A prompt's size says its class, a number up to `most_class`: `prompt_tokens` of it, at four characters a token.
+    `outcomes` counts how their requests ended (a status, `cut`, `broken` or `lost`), `sent` has what the upstream knows
+    them as, `done` the ids that the gateway gave those of them that were answered. A prompt's size says its class, a
+    number up to `most_class`: it has `prompt_tokens` of it, at four characters a token.
     """
 
     ports: list[int]

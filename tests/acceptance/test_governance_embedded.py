@@ -48,4 +48,3 @@ def _admitted_within(running: GatewayProcess, key: str, limit_s: float) -> None:
     while (answer := call("POST", running.url + "/v1/chat/completions", document, key))[0] != 200:
         assert time.monotonic() < began + limit_s, answer
         time.sleep(0.05)
-    print(running.home.name, "admitted after", time.monotonic() - began)

@@ -1,9 +1,9 @@
 """An upstream that bills: `python -m tests.servers.billing PORT FILE PAUSE_MS`.
 
-It speaks OpenAI's chat API, makes answers of random length up to the cap that it was given, fails one call in twenty, and
-writes down what each call used: a line `request id, prompt tokens, completion tokens, how` in FILE, before the last byte
-of the answer, which takes PAUSE_MS, a stream's each piece. `how` is `whole`; `cut` for a stream whose client went away,
-with what was served until then; or `failed`, which is not billed. The prompt's tokens are its characters divided by four.
+It speaks OpenAI's chat API, makes answers of random length up to the cap that it was given, fails one call in twenty,
+and writes down what each call used: a line `request id, prompt tokens, completion tokens, how` in FILE, before the last
+byte of the answer, which takes PAUSE_MS, a stream's each piece. `how` is `whole`; `cut` for a stream whose client went
+away, with what was served until then; or `failed`, which is not billed. A prompt has a token for four characters.
 """
 
 from __future__ import annotations

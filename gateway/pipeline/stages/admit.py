@@ -25,10 +25,6 @@ class Admit(Stage):
         if rules is not None:
             await take_request(self._book, call, rules)
 
-    async def on_end(self, call: Call) -> None:
-        if call.governed is not None:
-            call.governed.end(call.outcomes)
-
 
 async def take_request(book: RuleBook, call: Call, rules: Rules) -> None:
     """Count one request at each of `rules`. Raises rate_limit_exceeded and the like, and then nothing is counted."""

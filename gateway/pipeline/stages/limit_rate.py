@@ -50,12 +50,4 @@ class LimitRate(Stage):
         refusal = await self._book.quota.acquire(amounts)
         if refusal is not None:
             raise self._book.refused(refusal, rules)
-        governed.took_tokens(amounts)
-
-    async def on_end(self, call: Call) -> None:
-        usual = self._book.usual
-        for outcome in call.outcomes:
-            if outcome.usage is not None and outcome.usage.completion:
-                usual.note(call.model, outcome.usage.completion)
-        if call.governed is not None:  # also where `admit` is switched off
-            call.governed.end(call.outcomes)
+        governed.took_tokens(amounts, self._book.usual, call.model)

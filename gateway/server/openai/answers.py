@@ -29,6 +29,7 @@ from gateway.wire.usage import Usage
 _PASSED = frozenset({b"openai-processing-ms", b"openai-version"})
 _PASSED_RAW = _PASSED | {b"content-disposition"}
 _AFTER_DONE_S = 1.0
+_EVENTS = b"text/event-stream"
 
 Learn = Callable[[str, Document], Awaitable[None]]
 
@@ -44,20 +45,33 @@ class Answer:
         self._call = call
         self._learn = learn
         self._max_json_bytes = max_json_bytes
+        self._tap: EventTap | None = None  # of the stream that has begun
 
     async def give(self, exchange: Exchange) -> web.StreamResponse:
         """Write the answer. Raises GatewayError while nothing of it has left."""
         answer = exchange.answer
-        kind = answer.header(b"content-type").partition(b";")[0].strip().lower()
+        kind = _kind(exchange)
         if answer.header(b"content-encoding").lower() not in (b"", b"identity"):
             raise GatewayError("upstream_bad_answer", "The provider compressed its answer, which nobody had asked for.")
-        if kind == b"text/event-stream":
+        if kind == _EVENTS:
             return await self._stream_events(exchange)
         if self._operation.raw and kind != b"application/json":
             return await self._stream_bytes(exchange)
         if self._operation.raw and self._operation.method == "GET":  # a file's content may be JSON by chance
             return await self._stream_bytes(exchange)
         return await self._whole(exchange)
+
+    async def hear_out(self, exchange: Exchange) -> None:
+        """Take the rest of an answer whose client has gone, and settle by what it says. Raises GatewayError."""
+        if self._tap is None and _kind(exchange) != _EVENTS:
+            await self._whole(exchange)
+            return
+        tap = self._tap or EventTap(None)
+        self._call.stream = exchange.outcome.streamed = True
+        try:
+            await self._events_to_the_end(exchange, tap, _to_nobody, b"")
+        except GatewayError as error:
+            exchange.settle(tap.usage, error, streamed_tokens=tap.estimate_completion_tokens())
 
     def _renamed(self, exchange: Exchange) -> str | None:
         """The alias to put in place of the model's name, if the client asked for one."""
@@ -102,13 +116,13 @@ class Answer:
     async def _stream_events(self, exchange: Exchange) -> web.StreamResponse:
         call = self._call
         call.stream = exchange.outcome.streamed = True
-        tap = EventTap(self._renamed(exchange))
+        tap = self._tap = EventTap(self._renamed(exchange))
         first = await self._first_events(exchange, tap)
         exchange.began()
         response = web.StreamResponse(status=200, headers=decoded(call.begin_stream(exchange.outcome)))
         await response.prepare(self._request)
         try:
-            await self._events_to_the_end(exchange, tap, response, first)
+            await self._events_to_the_end(exchange, tap, response.write, first)
         except GatewayError as error:
             call.broken = error
             exchange.settle(tap.usage, error, streamed_tokens=tap.estimate_completion_tokens())
@@ -132,14 +146,14 @@ class Answer:
                 return events
 
     async def _events_to_the_end(
-        self, exchange: Exchange, tap: EventTap, response: web.StreamResponse, events: bytes
+        self, exchange: Exchange, tap: EventTap, write: Callable[[bytes], Awaitable[None]], events: bytes
     ) -> None:
         while True:
             while tap.responses:
                 await self._learn(exchange.target.provider, tap.responses.pop(0))
             if tap.done:
                 break
-            await response.write(events)
+            await write(events)
             data = await exchange.answer.read()
             if not data and tap.rest:
                 data = b"\n\n"  # a last event without its blank line
@@ -148,11 +162,11 @@ class Answer:
             events = tap.feed(data)
         self._call.broken = tap.failed
         exchange.settle(tap.usage, tap.failed, streamed_tokens=tap.estimate_completion_tokens())
-        await response.write(events)
+        await write(events)
         try:
             async with asyncio.timeout(_AFTER_DONE_S):
                 while data := await exchange.answer.read():
-                    await response.write(tap.feed(data))
+                    await write(tap.feed(data))
         except (TimeoutError, GatewayError):
             return  # all that mattered has been said
 
@@ -191,6 +205,15 @@ class Answer:
             await response.write(data)
         await response.write_eof()
         return response
+
+
+async def _to_nobody(data: bytes) -> None:
+    """The client has gone."""
+
+
+def _kind(exchange: Exchange) -> bytes:
+    """The answer's media type."""
+    return exchange.answer.header(b"content-type").partition(b";")[0].strip().lower()
 
 
 def _usage(operation: Operation, document: Document) -> Usage | None:

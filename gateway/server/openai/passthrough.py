@@ -160,6 +160,7 @@ class Passthrough:
             self._relay.dispatch().admission if operation.metered else NoMeter(),
             creates=operation.creates,
             patience_s=_TRANSFER_S if operation.raw or isinstance(plan.body, FormBody) else None,
+            hear_out=answer.hear_out if operation.metered and not operation.raw else None,
         )
         try:
             response = await self._relay.run(call, outgoing, answer.give)

@@ -18,6 +18,11 @@ SELECT id, budget_name, budget_scope, scope_identifier, model, limit_nano_usd, p
 FROM cost_budgets
 WHERE id = ANY ($1::uuid[]) AND deleted_at IS NULL AND limit_nano_usd IS NOT NULL;
 
+-- name: of_lines
+SELECT id FROM cost_budgets
+WHERE budget_scope IN ('key', 'end_user') AND scope_identifier = ANY ($1::text[])
+  AND deleted_at IS NULL AND limit_nano_usd IS NOT NULL;
+
 -- name: periods
 -- Of budgets without end users, those that have not ended, also by a clock that is a minute slow; newest first.
 SELECT id, budget_id, end_user, starts_at, ends_at, settled_nano_usd, topped_up_nano_usd, lost_nano_usd

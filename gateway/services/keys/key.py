@@ -63,9 +63,9 @@ class Key:
     """One virtual key, or the master key (`is_master`, with no id, team or limits of any kind).
 
     `organisation_id` is the team's; `line_id` is the id of the first key of a line of rotated ones, on which limits and
-    budgets are set; `team_weight` is its team's share of a queue. `admin_role` says what the key may do at the admin API (None: nothing), and nothing
-    of what it may use. `models` None: all declared models. `endpoints` None: `DEFAULT_ENDPOINTS`. Times are Unix
-    microseconds; `loaded_at_s` is `time.monotonic()` when the row was read.
+    budgets are set; `team_weight` is its team's share of a queue. `admin_role` says what the key may do as an admin
+    (None: nothing), and nothing of what it may use. `models` None: all declared models. `endpoints` None:
+    `DEFAULT_ENDPOINTS`. Times are Unix microseconds; `loaded_at_s` is `time.monotonic()` when the row was read.
     """
 
     id: str | None

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -78,10 +78,13 @@ class Keys:
         master_key: str | None = None,
         options: KeysOptions | None = None,
         allowances: Allowances | None = None,
+        before_use: Callable[[Sequence[str]], Awaitable[None]] | None = None,
     ) -> None:
+        """`before_use` is awaited with the `line_id`s of keys that are about to be warm; it may raise GatewayError."""
         self._options = options = options or KeysOptions()
         self._postgres = postgres
         self._secrets = secrets
+        self._before_use = before_use
         self._tasks = tasks
         self._sql = load("gateway.services.keys")
         self._snapshot = Snapshot(
@@ -240,7 +243,14 @@ class Keys:
     # --- the database -------------------------------------------------------------------------
 
     async def _read_by_hash(self, key_hashes: list[bytes]) -> Mapping[bytes, Row]:
-        return await self._read("by_hash", key_hashes)
+        found = await self._read("by_hash", key_hashes)
+        usable = [row.key.line_id for row in found.values() if row.refusal is None and row.key.line_id is not None]
+        if usable and self._before_use is not None:
+            try:
+                await self._before_use(usable)
+            except (GatewayError, asyncpg.PostgresError) as error:
+                raise KeyStoreAway from error
+        return found
 
     async def _read(self, query: str, wanted: list[Any]) -> dict[bytes, Row]:
         """Rows by token hash. Raises `KeyStoreAway`, whatever the database's reason."""

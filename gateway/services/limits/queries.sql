@@ -68,3 +68,6 @@ SELECT k.id AS key_id, l.requests_per_minute AS rpm, l.tokens_per_minute AS tpm,
 FROM unnest($1::uuid[]) AS k (id)
     JOIN quota_limits AS l ON l.scope = 'key' AND l.subject = gateway_first_key(k.id)::text
         AND l.model IS NULL AND l.deleted_at IS NULL;
+
+-- name: of_lines
+SELECT id FROM quota_limits WHERE scope = 'key' AND subject = ANY ($1::text[]) AND deleted_at IS NULL;

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import asyncpg
 
+from gateway.errors import GatewayError
 from gateway.services.limits.limit import CHANGEABLE, Limit, declared_limits
 from gateway.settings import Settings
 from gateway.store.follower import Follower
@@ -40,6 +41,10 @@ class Limits:
         self._declared = ScopeIndex(declared_limits(settings))
         self.generation += 1
 
+    def __len__(self) -> int:
+        """How many are in force."""
+        return len(self._made) + len(self._declared)
+
     @property
     def declared(self) -> tuple[Limit, ...]:
         """What the configuration declares."""
@@ -66,6 +71,16 @@ class Limits:
     async def load(self) -> None:
         """Read all rows. Raises GatewayError store_unavailable."""
         await self._read(None)
+
+    async def know_keys(self, line_ids: Sequence[str]) -> None:
+        """Have read what is set for these keys alone: what was made with a key holds from its first request on, though
+        its announcement may still be on its way. Raises GatewayError where that cannot be done soon."""
+        rows = await self._postgres.fetch(self._sql["of_lines"], list(line_ids))
+        missing = [row["id"] for row in rows if self._made.get(str(row["id"])) is None]
+        if missing:
+            await self.catch_up(*missing)
+            if any(self._made.get(str(row_id)) is None for row_id in missing):
+                raise GatewayError("store_unavailable", "What is set for this key cannot be read at the moment.")
 
     async def _read(self, changed: frozenset[uuid.UUID] | None) -> None:
         if changed is None:

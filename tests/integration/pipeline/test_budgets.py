@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import orjson
 import pytest
 
 from gateway.services.keys.key import Key
 from gateway.services.prices.price import PriceOverride
-from gateway.wire.endpoints import MESSAGES
+from gateway.wire.cohere import DIALECT as COHERE
+from gateway.wire.endpoints import MESSAGES, RERANK
 from gateway.wire.openai import CHAT, COMPLETIONS, EMBEDDINGS, Variations
 from tests.integration.pipeline.site import INPUT_NANO, OUTPUT_NANO, USD, Answer, Site, hanging, used
 from tests.integration.services.governed import add_team
-from tests.unit.upstream.fakes import DONE, FakeLine, event, fails, stream, usage_event, whole
+from tests.unit.upstream.fakes import DONE, FakeLine, Script, event, fails, stream, usage_event, whole
 
 CENT = USD // 100
 MASTER = Key(id=None, name="master", is_master=True)
@@ -221,6 +223,23 @@ async def test_copies_reserve_each_for_itself_and_say_that_they_were_clamped(sit
     clamped = [site.sent("up", number)["max_tokens"] for number in range(3)]
     assert min(clamped) < 4000
     assert "x-gateway-max-tokens-clamped" in answer.headers
+
+
+async def test_a_rerank_is_paid_for_by_its_search_units(site: Site) -> None:
+    answer = {
+        "id": "r",
+        "results": [{"index": 0, "relevance_score": 0.5}],
+        "meta": {"billed_units": {"search_units": 1}},
+    }
+    prices = {"m": PriceOverride(0, 0, search_unit=2_000_000_000)}  # a fifth of a cent
+    site.serve(prices, up=FakeLine(Script(reads=[orjson.dumps(answer)])))
+    site.targets[0].account.dialect = COHERE
+    key = await site.make_key()
+    await site.budget("key", key.id, CENT)
+    assert (await site.ask(key, RERANK, query="q", documents=["d"] * 201)).status == 200
+    assert [entry.cost_nano_usd for entry in site.book.started] == [6_000_000]
+    assert site.out_nano_usd() == 2_000_000
+    assert refused(await site.ask(key, RERANK, query="q", documents=["d"] * 401)) == "insufficient_quota"
 
 
 async def test_embeddings_are_paid_for_by_their_prompt_alone(site: Site) -> None:

@@ -120,7 +120,7 @@ async def test_a_stream_that_is_cut_where_that_stops_the_bill_costs_no_less_than
 async def test_a_stream_that_is_cut_where_it_may_be_billed_on_costs_all_that_was_set_aside(
     site: Site, account: str, model: str
 ) -> None:
-    site.serve(account=account, **{model: FakeLine(stream(event(TEXT), hang=True))})
+    site.serve(None, (), account, 1, **{model: FakeLine(stream(event(TEXT), hang=True))})
     assert await cut(site, await paid(site)) >= 2000 * OUTPUT_NANO
 
 

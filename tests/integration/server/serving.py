@@ -190,14 +190,11 @@ async def _fetch_nothing(url: str) -> tuple[str, bytes]:
 def _routes(upstream: ScriptedLine) -> Routes:
     demo = _target("demo", "demo", DemoLine(), local=True)
     scripted = _target("lab", "scripted-1", upstream, local=False)
-    heard_out = _target("patient", "scripted-1", upstream, local=False)
-    heard_out.account.finishes = True
     single = _target("lab", "scripted-1", upstream, local=False, lacks=frozenset({"n"}))
     declared = {
         "demo": Route("demo", (demo,)),
         "scripted": Route("scripted", (scripted,)),
         "single": Route("single", (single,)),
-        "heard_out": Route("heard_out", (heard_out,)),
         "gpt-4o": Route("gpt-4o", (demo,)),
     }
     return Routes(declared, ("demo", "lab"), lambda provider, model: None, (demo, scripted))

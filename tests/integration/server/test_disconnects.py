@@ -19,8 +19,15 @@ from tests.integration.server.upstream import ScriptedConnection
 
 SCRIPTED = {**HELLO, "model": "scripted"}
 STREAM = {**SCRIPTED, "stream": True}
-HEARD_OUT = {**HELLO, "model": "heard_out"}
 WAYS = ("plain", "chunked")
+
+
+def heard_out(serving: Serving) -> Serving:
+    """From now on its scripted provider is heard to the end when a client goes."""
+    route = serving.routing.routes.find("scripted")
+    assert route is not None
+    route.targets[0].account.finishes = True
+    return serving
 
 
 async def begin(serving: Serving, body: object, way: str) -> tuple[Client, ScriptedConnection]:
@@ -194,7 +201,7 @@ async def test_a_drain_that_takes_too_long_says_that_requests_were_cut(serving: 
 async def test_a_provider_that_is_to_be_heard_out_is_and_the_drain_waits_for_it(
     either: Serving, way: str, streamed: bool
 ) -> None:
-    client, connection = await begin(either, {**HEARD_OUT, "stream": streamed}, way)
+    client, connection = await begin(heard_out(either), {**SCRIPTED, "stream": streamed}, way)
     if streamed:
         connection.begin()
         connection.event("a")
@@ -220,7 +227,7 @@ async def test_a_provider_that_is_to_be_heard_out_is_and_the_drain_waits_for_it(
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_client_that_does_not_read_and_goes_slows_its_upstream_no_longer(serving: Serving, way: str) -> None:
-    client, connection = await begin(serving, {**HEARD_OUT, "stream": True}, way)
+    client, connection = await begin(heard_out(serving), STREAM, way)
     client.writer.transport.pause_reading()  # type: ignore[attr-defined]
     connection.begin()
     async with asyncio.timeout(20):
@@ -240,7 +247,7 @@ async def test_a_client_that_does_not_read_and_goes_slows_its_upstream_no_longer
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_what_goes_on_unheard_ends_with_the_gateway(serving: Serving, way: str) -> None:
-    client, connection = await begin(serving, HEARD_OUT, way)
+    client, connection = await begin(heard_out(serving), SCRIPTED, way)
     client.abort()
     await serving.empty()
     assert not await serving.ports.drain(0.0, 0.2)
@@ -253,7 +260,7 @@ async def test_what_goes_on_unheard_ends_with_the_gateway(serving: Serving, way:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_client_that_waits_until_the_gateway_ends_is_not_waited_for(serving: Serving, way: str) -> None:
-    client, connection = await begin(serving, HEARD_OUT, way)
+    client, connection = await begin(heard_out(serving), SCRIPTED, way)
     serving.gate.close()
     async with asyncio.timeout(10):
         await connection.aborted.wait()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gateway.pipeline.expected import UsualOutput
 from gateway.pipeline.governed import Governed, duration
 from gateway.pipeline.rules import Rules
 from gateway.services.limits.limit import Limit
@@ -21,7 +22,7 @@ def quota() -> Any:
 
 
 def rules(quota: Any, **numbers: int) -> Rules:
-    return Rules(quota, [Limit("l1", "key", "k1", **numbers)])
+    return Rules(quota, [Limit("l1", "key", "k1", None, **numbers)])  # type: ignore[arg-type]
 
 
 def outcome(**more: Any) -> Outcome:
@@ -76,7 +77,7 @@ def test_tokens_count_as_they_were_used_and_not_as_they_were_reserved(
     (counter,) = rules(quota, tokens_per_minute=1000).tokens
     governed = Governed(quota)
     quota.take([(counter, 100)])
-    governed.took_tokens([(counter, 100)])
+    governed.took_tokens([(counter, 100)], UsualOutput(), "m")
     governed.end(outcomes)
     assert counter.available == 1000 - used
 
@@ -85,7 +86,7 @@ def test_tokens_of_a_window_that_is_over_do_not_come_back(quota: Any) -> None:
     (counter,) = rules(quota, tokens_per_minute=1000).tokens
     governed = Governed(quota)
     quota.take([(counter, 100)])
-    governed.took_tokens([(counter, 100)])
+    governed.took_tokens([(counter, 100)], UsualOutput(), "m")
     quota.window = 2
     governed.end([])
     assert counter.available == 900

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from types import SimpleNamespace
+from typing import Any
 
 from gateway.metrics import Metrics
-from gateway.server.gauges import show_benched_keys, show_journal
+from gateway.server.gauges import show_benched_keys, show_journal, show_quota
 from gateway.upstream.connection import Limits
 from gateway.upstream.demo import DemoLine
 from gateway.upstream.key_ring import KeyRing, ProviderKey
@@ -73,3 +74,32 @@ def test_each_figure_of_the_journal_has_a_metric_of_its_own() -> None:
     show_journal(metrics, ledger)  # type: ignore[arg-type]
     metrics.refresh()
     assert [metrics.total(name) for name in figures.values()] == list(range(11, 11 + len(figures)))
+
+
+class FakeQuota:
+    """The figures of a quota."""
+
+    leased, asked, alone = 95, 4, 1
+    away_since: float | None = None
+
+    def on_event(self, what: str) -> None:
+        """Is replaced."""
+
+
+def test_decisions_refusals_and_the_counters_health_are_shown() -> None:
+    metrics = Metrics.in_memory()
+    quota: Any = FakeQuota()
+    refusals = {"key": 2}
+    show_quota(metrics, quota, refusals)
+    quota.away_since = time.monotonic() - 5
+    for event in ("away", "rebuilt", "back"):
+        quota.on_event(event)
+    refusals["team"] = 1
+    metrics.refresh()
+    assert [metrics.total("quota_decisions_total", how) for how in ("leased", "asked", "alone")] == [95, 4, 1]
+    assert [metrics.total("limit_refusals_total", scope) for scope in ("key", "team")] == [2, 1]
+    assert metrics.total("quota_rebuilds_total") == 1
+    assert 5 <= metrics.total("quota_away_seconds") < 60
+    quota.away_since = None
+    metrics.refresh()
+    assert metrics.total("quota_away_seconds") == 0

@@ -63,6 +63,6 @@ def test_the_mistakes_shown_in_the_docs_are_those_that_check_config_prints(
         "models:\n  - name: fast\n    targets:\n"
         "    # in order\n      - {provider: opnai, model: gpt-4o-mini}\n"
     )
-    result = CliRunner().invoke(check_config(dict.fromkeys(TYPES), STAGES), ["config/gateway.yaml"])
+    result = CliRunner().invoke(check_config(dict.fromkeys(TYPES), STAGES, {}), ["config/gateway.yaml"])
     assert result.exit_code == 1
     assert result.stderr == shown[1]

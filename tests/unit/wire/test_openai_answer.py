@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import orjson
 import pytest
 from hypothesis import given
@@ -152,6 +154,24 @@ def test_an_estimate_counts_text_and_neither_frames_nor_comments_nor_done() -> N
     assert tap().estimate_completion_tokens() == 0
 
 
+@given(
+    st.lists(st.text(max_size=30) | st.sampled_from(["", " word", "\U0001f600" * 9]), min_size=1, max_size=20),
+    st.integers(1, 5),
+)
+def test_no_more_text_can_have_come_than_is_said_to_be_the_most(texts: list[str], together: int) -> None:
+    for escaped in (False, True):
+        events = [event(text) for text in texts]
+        if escaped:
+            events = [
+                b"data: " + json.dumps({"choices": [{"index": 0, "delta": {"content": text}}]}).encode() + b"\n\n"
+                for text in texts
+            ]
+        cut = tap()
+        for start in range(0, len(events), together):
+            cut.feed(b"".join(events[start : start + together]))
+        assert cut.most_completion_tokens() >= sum(len(text.encode("utf-8", "replace")) for text in texts)
+
+
 STREAMS = st.lists(
     st.sampled_from(
         [
@@ -187,3 +207,4 @@ def test_no_stream_raises_anything(reads: list[bytes]) -> None:
             any_tap.feed(read)
         any_tap.finish()
         any_tap.estimate_completion_tokens()
+        assert any_tap.most_completion_tokens() >= 0

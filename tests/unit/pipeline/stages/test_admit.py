@@ -28,6 +28,12 @@ def call() -> Call:
     return made
 
 
+def end(call: Call) -> None:
+    """As the pipeline does."""
+    assert call.governed is not None
+    call.governed.end(call.outcomes)
+
+
 async def test_a_request_counts_once_whatever_becomes_of_it_and_holds_its_place_until_it_ends() -> None:
     stage, quota = made(Limit("l", "key", "k1", requests_per_day=9, max_concurrency=2))
     one = call()
@@ -36,7 +42,7 @@ async def test_a_request_counts_once_whatever_becomes_of_it_and_holds_its_place_
         "l:requests_per_day": 8,
         "l:max_concurrency": 1,
     }
-    await stage.on_end(one)
+    end(one)
     assert [counter.available for counter in quota.counters.values()] == [8, 2]
 
 
@@ -45,7 +51,7 @@ async def test_a_refused_request_takes_nothing_and_shows_the_limits() -> None:
     one = call()
     with pytest.raises(GatewayError, match="0 requests at once of this API key"):
         await stage.on_request(one)
-    await stage.on_end(one)
+    end(one)
     assert [counter.available for counter in quota.counters.values()] == [9, 0]
     assert one.governed is not None
     headers: list[tuple[bytes, bytes]] = []
@@ -57,5 +63,4 @@ async def test_a_request_to_which_no_limit_applies_carries_nothing() -> None:
     stage, _ = made(Limit("l", "key", "another", requests_per_day=0))
     one = call()
     await stage.on_request(one)
-    await stage.on_end(one)
     assert one.governed is None

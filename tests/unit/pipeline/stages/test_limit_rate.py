@@ -31,6 +31,12 @@ def call(**fields: Any) -> Call:
     return made
 
 
+def end(call: Call) -> None:
+    """As the pipeline does."""
+    assert call.governed is not None
+    call.governed.end(call.outcomes)
+
+
 async def test_tokens_are_taken_of_the_callers_and_the_models_limits_at_once_or_of_none() -> None:
     stage, quota = made(Limit("mine", "key", "k1", tokens_per_day=1000), Limit("its", "model", "m", tokens_per_day=100))
     one = call(max_tokens=50)
@@ -39,10 +45,10 @@ async def test_tokens_are_taken_of_the_callers_and_the_models_limits_at_once_or_
     two = call(max_tokens=50)
     with pytest.raises(GatewayError, match="100 tokens per day of the model 'm'"):
         await stage.on_request(two)
-    await stage.on_end(two)
+    end(two)
     assert [counter.available for counter in quota.counters.values()] == [40, 940]
     one.outcomes = [Outcome(target(FakeLine(whole())), 1, usage=Usage(10, 5))]
-    await stage.on_end(one)
+    end(one)
     assert [counter.available for counter in quota.counters.values()] == [85, 985]
 
 
@@ -61,7 +67,7 @@ async def test_what_models_answer_is_remembered_for_requests_without_a_cap() -> 
         one = call()
         await stage.on_request(one)
         one.outcomes = [Outcome(target(FakeLine(whole())), 1, usage=Usage(10, 3000))]
-        await stage.on_end(one)
+        end(one)
         quota.counters["l:tokens_per_day"].available = 100_000
     await stage.on_request(call())
     assert 100_000 - quota.counters["l:tokens_per_day"].available > 2000

@@ -40,6 +40,7 @@ class FakePostgres:
             "team": None,
             "organisation_id": None,
             "line_id": uuid.UUID(key_id),
+            "team_weight": None,
             "user_id": None,
             "models": None,
             "endpoints": None,

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway.pipeline.governor import Reservation, _kept
 from gateway.pipeline.purse import Pot
+from gateway.pipeline.reservation import Reservation, kept_nano_usd
 from gateway.providers.billing import Billing
 from gateway.services.bounds.worst_case import worst_case
 from gateway.services.budgets.budget import Period
@@ -117,16 +117,16 @@ CUT: dict[str, Any] = {"streamed": True, "most_streamed_tokens": 12}
     ],
 )
 def test_what_is_not_known_costs_what_was_set_aside(made: Reservation, ended: Outcome, kept: int) -> None:
-    assert _kept(made, ended, PRICE) == kept
+    assert kept_nano_usd(made, ended, PRICE) == kept
 
 
 def test_a_cut_stream_costs_what_came_where_the_provider_stops_with_it() -> None:
     made = bounded(all_seen=True)
     assert made.bound is not None
-    assert _kept(made, outcome("client_gone", **CUT), PRICE) == made.bound.nano_usd_at(12) < made.amount
+    assert kept_nano_usd(made, outcome("client_gone", **CUT), PRICE) == made.bound.nano_usd_at(12) < made.amount
     more = outcome("client_gone", streamed=True, most_streamed_tokens=10**6)
-    assert _kept(made, more, PRICE) == made.amount
+    assert kept_nano_usd(made, more, PRICE) == made.amount
 
 
 def test_an_answer_without_a_price_costs_what_was_set_aside_for_it() -> None:
-    assert _kept(bounded(bound=None), outcome(usage=Usage(7, 5)), None) == WHOLE
+    assert kept_nano_usd(bounded(bound=None), outcome(usage=Usage(7, 5)), None) == WHOLE
