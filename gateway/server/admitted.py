@@ -18,14 +18,12 @@ async def admitted(gate: Gate, call: Call) -> AsyncIterator[None]:
 
     Raises GatewayError, as the stage `admit` does.
     """
-    stages = [gate.pipeline.stage(name) for name in (LimitRate.name, Admit.name)]  # whatever is in force at its end
     try:
         await _run(gate, call, Admit.name)
         yield
     finally:
-        for stage in stages:
-            if stage is not None:
-                await stage.on_end(call)
+        if call.governed is not None:
+            call.governed.end(call.outcomes)
 
 
 async def weigh(gate: Gate, call: Call) -> None:

@@ -52,7 +52,7 @@ async def test_a_row_says_what_the_attempt_was_to_the_microsecond_and_nano_dolla
     one.streamed = True
     ledger.start(one)
     complete(one)
-    one.usage = Usage(100, 50, 1, 2, 3, 4, 5, 6, 7, 8, estimated=True)
+    one.usage = Usage(100, 50, 1, 2, 1, 3, 4, 5, 6, 7, 8, estimated=True)
     one.cost_nano_usd = 123_456_789_123_456_789
     one.outcome, one.status, one.error_code, one.final = "error", 502, "upstream_5xx", False
     ledger.end(one)
