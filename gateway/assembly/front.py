@@ -73,7 +73,8 @@ class Front:
 
     def _public_routes(self, pages: StatusPages) -> list[web.RouteDef]:
         worker = self._worker
-        models = ModelList(worker.authenticate, worker.routing, Spending(worker.postgres), self._started)
+        allowance = worker.governance.allowance.of
+        models = ModelList(worker.authenticate, worker.routing, Spending(worker.postgres), allowance, self._started)
         relay = Relay(lambda: worker.dispatch, worker.tasks)
         counts = TokenCounts(worker.gate, worker.authenticate, ChooseRoute(worker.routing), relay)
         return [

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from gateway import __version__
 from gateway.errors import GatewayError
 from gateway.metrics import Metrics
+from gateway.pipeline.allowance import Allowance
 from gateway.pipeline.governor import Governor
 from gateway.pipeline.purse import Openings, Purse, period_id_of
 from gateway.pipeline.queues import Queues
@@ -80,6 +81,7 @@ class Governance:
         )
         self._book = RuleBook(self.quota, self.limits)
         self._purse = Purse(self.quota, self.budgets)
+        self.allowance = Allowance(self.limits, self._purse, self._totals_of)
         losses = Losses(self._postgres, Inspection(valkey))
         self._tasks.spawn(losses.watch(lost_lease_hours), name="write off lost leases")
         self._opened.set()
@@ -141,7 +143,9 @@ class Governance:
             _log.info("freed %d nano-dollars that the dead worker %s had set aside", freed, journal_id)
 
     async def _totals(self, names: list[str]) -> list[int]:
-        ids = [period_id_of(name) for name in names]
+        return await self._totals_of([period_id_of(name) for name in names])
+
+    async def _totals_of(self, ids: list[int]) -> list[int]:
         rows = await self._postgres.fetch(self._sql["totals"], ids) if ids else []
         totals = {row["id"]: int(row["total"]) for row in rows}
         return [totals.get(period_id, 0) for period_id in ids]

@@ -315,3 +315,14 @@ def decisions(governed: Governed) -> dict[str, float]:
     start = "gateway_quota_decisions_total{"
     lines = [line for line in metrics(governed).splitlines() if line.startswith(start)]
     return {line.split('"')[1]: float(line.split()[-1]) for line in lines}
+
+
+def test_a_key_is_shown_its_own_limits_and_budgets(governed: Governed) -> None:
+    made = governed.make_key(requests_per_day=1000, max_concurrency=3)
+    governed.admin("/admin/budgets", {"scope": "key", "subject": made["id"], "period": "month", "limit_usd": 2})
+    status, _, shown = call("GET", governed.gateway.url + "/v1/key", key=made["key"])
+    assert status == 200
+    assert shown["limits"] == [{"scope": "key", "requests_per_day": 1000, "max_concurrency": 3}]
+    (budget,) = shown["budgets"]
+    assert (budget["limit_usd"], budget["spent_usd"], budget["left_usd"], budget["hard"]) == (2.0, 0.0, 2.0, True)
+    assert budget["ends_at"].endswith("Z")

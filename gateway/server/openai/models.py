@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import orjson
@@ -23,13 +24,20 @@ class Spending(Protocol):
         """The cost of all its attempts so far, nano-dollars. Raises store_unavailable."""
 
 
+# The limits and budgets that hold for a key, as JSON; raises store_unavailable.
+Allowed = Callable[[Key], Awaitable[Mapping[str, Any]]]
+
+
 class ModelList:
     """Answers from the routes in force and the caller's key."""
 
-    def __init__(self, authenticate: Authenticate, routing: Routing, spending: Spending, created: int) -> None:
+    def __init__(
+        self, authenticate: Authenticate, routing: Routing, spending: Spending, allowance: Allowed, created: int
+    ) -> None:
         self._authenticate = authenticate
         self._routing = routing
         self._spending = spending
+        self._allowance = allowance
         self._created = created
 
     async def list_models(self, request: web.Request) -> web.Response:
@@ -62,9 +70,9 @@ class ModelList:
         return {"id": name, "object": "model", "created": self._created, "owned_by": route.targets[0].provider}
 
     async def show_key(self, request: web.Request) -> web.Response:
-        """The key's own page: who it is, what it may use, what it has spent."""
+        """The key's own page: who it is, what it may use, what it has spent and may spend."""
         key = await self._authenticate.identify(headers_of(request), "key")
-        return _json({**_described(key), "spend_usd": await self._spent(key)})
+        return _json({**_described(key), "spend_usd": await self._spent(key), **await self._allowance(key)})
 
     async def _spent(self, key: Key) -> float | None:
         return None if key.id is None else await self._spending.spent_nano_usd(key.id) / 1e9
