@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from gateway import __version__
 from gateway.errors import GatewayError
 from gateway.metrics import Metrics
-from gateway.pipeline.allowance import Allowance
 from gateway.pipeline.governor import Governor
-from gateway.pipeline.purse import Openings, Purse, period_id_of
+from gateway.pipeline.purse import Openings, Purse
 from gateway.pipeline.queues import Queues
 from gateway.pipeline.rules import RuleBook
 from gateway.pipeline.stage import Stage
@@ -24,6 +23,8 @@ from gateway.server.admin.budgets import BudgetHandlers
 from gateway.server.admin.limits import LimitHandlers
 from gateway.server.admin.request import Route
 from gateway.server.gauges import show_quota
+from gateway.server.openai.allowance import Allowance
+from gateway.services.budgets.budget import period_id_of
 from gateway.services.budgets.losses import Losses
 from gateway.services.budgets.register import BudgetRegister
 from gateway.services.budgets.service import Budgets

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from gateway.pipeline.expected import UsualOutput
 from gateway.pipeline.rules import Rules, tightest
 from gateway.services.quota.counter import Counter
 from gateway.services.quota.service import Quota
 from gateway.upstream.job import Headers, Outcome
-
-_BYTES_PER_TOKEN: Final = 4
 
 
 class Governed:
@@ -77,12 +73,8 @@ class Governed:
 
 def _tokens_of(outcome: Outcome) -> int:
     """What an attempt used, as reported or else as far as it can be told."""
-    usage = outcome.usage
-    if usage is not None:
-        return usage.prompt + usage.completion
-    if not outcome.sent or not outcome.billable:
-        return 0
-    return outcome.request_bytes // _BYTES_PER_TOKEN + outcome.streamed_tokens
+    usage = outcome.usage or outcome.estimate()
+    return usage.prompt + usage.completion
 
 
 def duration(seconds: float) -> bytes:

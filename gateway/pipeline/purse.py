@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from gateway.errors import GatewayError
-from gateway.services.budgets.budget import Budget, Period
+from gateway.services.budgets.budget import Budget, Period, counter_name, period_id_of
 from gateway.services.budgets.service import Budgets
 from gateway.services.keys.key import Key
 from gateway.services.quota.ask import Refusal
@@ -118,7 +118,7 @@ class Purse:
 
     def _counter(self, budget: Budget, period: Period) -> Counter:
         allowance = budget.limit_nano_usd + period.topped_up_nano_usd
-        name = f"{budget.id}:{period.id}"
+        name = counter_name(budget.id, period.id)
         failure: OnStoreFailure = "deny" if budget.on_store_failure == "deny" else "local"
         counter = self.quota.counter(name, MONEY, allowance, 0, failure)
         self._counters[period.id] = counter
@@ -180,8 +180,3 @@ class Openings:
         # Either another worker is opening it at this moment, or it is lost: give that one time, then close it.
         await self._pause(_PATIENCE_S)
         return Opening(settled, self._wait_ms)
-
-
-def period_id_of(name: str) -> int:
-    """The period that a money counter is for."""
-    return int(name.rpartition(":")[2])

@@ -10,6 +10,7 @@ from gateway.errors import GatewayError
 from gateway.wire.dialect import Document
 from gateway.wire.endpoint import Endpoint
 from gateway.wire.inbound import Inbound
+from gateway.wire.token_estimate import BYTES_PER_TOKEN
 from gateway.wire.usage import Usage
 
 if TYPE_CHECKING:
@@ -83,6 +84,12 @@ class Outcome:
     duration_s: float = 0.0
     first_byte_s: float = -1.0
     span_id: int = 0  # of the trace that was sent along, where there is one
+
+    def estimate(self) -> Usage:
+        """What an attempt used that reported nothing: nothing where it cannot have been billed."""
+        if not self.sent or not self.billable:
+            return Usage()
+        return Usage(prompt=self.request_bytes // BYTES_PER_TOKEN, completion=self.streamed_tokens, estimated=True)
 
 
 class Job(Protocol):

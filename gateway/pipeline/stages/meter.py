@@ -17,10 +17,10 @@ from gateway.services.prices.price import Price
 from gateway.services.prices.service import Prices
 from gateway.upstream.job import Outcome as AttemptOutcome
 from gateway.upstream.target import Target
+from gateway.wire.token_estimate import BYTES_PER_TOKEN
 from gateway.wire.usage import Usage
 
 _MAX_SCOPES = 50_000
-_BYTES_PER_TOKEN = 4  # OpenAI's rule of thumb for English: https://help.openai.com/en/articles/4936856 (read 2026-11)
 _DOCUMENTS_PER_SEARCH_UNIT = 100
 _KINDS = (
     "prompt",
@@ -103,7 +103,7 @@ class Meter(Stage):
         """Open the account of an attempt that is about to be sent. Raises journal_unavailable, and invalid_field for
         tags or a user that cannot be reported."""
         scope, price = self._priced(job, target)
-        prompt = len(job.body) // _BYTES_PER_TOKEN
+        prompt = len(job.body) // BYTES_PER_TOKEN
         entry = Entry(
             job.request_id,
             attempt,
@@ -126,7 +126,7 @@ class Meter(Stage):
         scope, entry, price = permit
         usage = outcome.usage
         if usage is None:
-            usage = _estimate(outcome)
+            usage = outcome.estimate()
             if usage.estimated and price is not None and price.search_unit:
                 usage.search_units = _search_units(job)
         elif outcome.streamed and outcome.code != "ok" and outcome.streamed_tokens > usage.completion:
@@ -207,13 +207,6 @@ class NoMeter:
 
     def close(self, job: Call, permit: None, outcome: AttemptOutcome) -> None:
         """Nothing was opened."""
-
-
-def _estimate(outcome: AttemptOutcome) -> Usage:
-    """The usage of an attempt that reported none: nothing where it cannot have been billed."""
-    if not outcome.sent or not outcome.billable:
-        return Usage()
-    return Usage(prompt=outcome.request_bytes // _BYTES_PER_TOKEN, completion=outcome.streamed_tokens, estimated=True)
 
 
 def _search_units(job: Call) -> int:

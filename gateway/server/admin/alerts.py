@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from gateway.server.admin.answers import Payload, page, shown, shown_time
+from gateway.server.admin.answers import Payload, page, shown
 from gateway.server.admin.fields import Id, Moment, Page
 from gateway.server.admin.request import AdminRequest, Route, read_fields
-from gateway.services.alerts.alert import Alert, AlertKind, text_of, usd
+from gateway.services.alerts.alert import Alert, AlertKind, facts_of
 from gateway.services.alerts.history import AlertFilter, AlertLog, Delivery
+from gateway.wire.shown import shown_time
 
 
 class AlertPage(Page):
@@ -53,25 +54,7 @@ class AlertPages:
 
 
 def _shown_alert(alert: Alert) -> dict[str, Any]:
-    return {
-        "object": "alert",
-        "id": alert.id,
-        "kind": alert.kind,
-        "text": text_of(alert),
-        "raised_at": shown_time(alert.raised_at),
-        "budget_id": alert.budget_id,
-        "budget_name": alert.budget_name,
-        "scope": alert.scope,
-        "subject": alert.subject,
-        "model": alert.model,
-        "end_user": alert.end_user or None,
-        "threshold_percent": alert.threshold_percent or None,
-        "spent_usd": usd(alert.spent_nano_usd),
-        "limit_usd": usd(alert.limit_nano_usd),
-        "used_up_at": None if alert.used_up_at is None else shown_time(alert.used_up_at),
-        "starts_at": shown_time(alert.starts_at),
-        "ends_at": None if alert.ends_at is None else shown_time(alert.ends_at),
-    }
+    return {"object": "alert", "kind": alert.kind, "raised_at": shown_time(alert.raised_at), **facts_of(alert)}
 
 
 def _shown_deliveries(deliveries: Sequence[Delivery]) -> list[dict[str, Any]]:

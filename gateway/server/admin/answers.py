@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
 
 from gateway.errors import GatewayError
 from gateway.server.admin.request import AdminRequest
+from gateway.wire.shown import shown_time
 
 Payload = tuple[int, dict[str, Any]]
 
@@ -28,11 +29,6 @@ def path_id(request: AdminRequest, what: str, name: str = "id") -> uuid.UUID:
             "not_found", f"There is no {what} with this id; ids are UUIDs, as `GET /admin/{what}s` lists them."
         )
     return found
-
-
-def shown_time(moment: datetime) -> str:
-    """ISO 8601, UTC."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def shown(what: str, record: Any) -> dict[str, Any]:

@@ -6,11 +6,12 @@ import logging
 from typing import Any
 
 from gateway.errors import GatewayError
-from gateway.server.admin.answers import Payload, page, path_id, shown, shown_time
+from gateway.server.admin.answers import Payload, page, path_id, shown
 from gateway.server.admin.governance_bodies import BudgetChanges, BudgetPage, NewBudget, OneBudget, Reset, TopUp
 from gateway.server.admin.request import AdminRequest, Route, read_body, read_fields
 from gateway.services.budgets.record import BudgetFilter, BudgetRecord
 from gateway.services.budgets.register import BudgetRegister
+from gateway.wire.shown import shown_time, usd
 
 _log = logging.getLogger("gateway.admin")
 
@@ -117,7 +118,7 @@ def shown_budget(record: BudgetRecord) -> dict[str, Any]:
 
 
 def _usd(nano_usd: int | None) -> float | None:
-    return None if nano_usd is None else nano_usd / 1e9
+    return None if nano_usd is None else usd(nano_usd)
 
 
 def _note(request: AdminRequest, what: str, record: BudgetRecord) -> None:

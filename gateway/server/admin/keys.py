@@ -19,6 +19,7 @@ from gateway.services.keys.allowances import ALLOWANCES
 from gateway.services.keys.key import ENDPOINT_WORDS
 from gateway.services.keys.register import LONGEST_OVERLAP_S, KeyRecord, KeyRegister, KeyTerms
 from gateway.store.audit import AdminRole
+from gateway.wire.shown import usd
 
 _log = logging.getLogger("gateway.admin")
 
@@ -185,7 +186,7 @@ def shown_key(record: KeyRecord) -> dict[str, Any]:
     fields = shown("key", record)
     if record.budget is not None:
         budget = dict(record.budget)
-        limit_usd = budget.pop("limit_nano_usd") / 1e9
+        limit_usd = usd(budget.pop("limit_nano_usd"))
         fields["budget"] = {"limit_usd": limit_usd, **budget}
     return fields
 

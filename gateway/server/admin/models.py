@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.errors import GatewayError
-from gateway.server.admin.answers import Payload, path_id, shown_time
+from gateway.server.admin.answers import Payload, path_id
 from gateway.server.admin.catalogue_bodies import ModelChanges, NewModel
 from gateway.server.admin.request import AdminRequest, Route, read_body
 from gateway.services.catalogue.records import ModelRecord
 from gateway.services.catalogue.register import CatalogueRegister
 from gateway.services.routing.routes import Routing
+from gateway.wire.shown import shown_time
 
 _log = logging.getLogger("gateway.admin")
 

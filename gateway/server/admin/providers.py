@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.errors import GatewayError
 from gateway.providers.provider import Provider as ProviderType
-from gateway.server.admin.answers import Payload, path_id, shown_time
+from gateway.server.admin.answers import Payload, path_id
 from gateway.server.admin.catalogue_bodies import NewProvider, ProviderChanges, TrialBody
 from gateway.server.admin.request import AdminRequest, Route, read_body
 from gateway.server.admin.trial import Trial, Trials
@@ -22,6 +22,7 @@ from gateway.services.routing.routes import Routing
 from gateway.upstream.credentials.fetch import Fetch
 from gateway.upstream.listing import hide_secrets, list_models
 from gateway.upstream.target import Account
+from gateway.wire.shown import shown_time
 
 _log = logging.getLogger("gateway.admin")
 

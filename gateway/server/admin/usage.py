@@ -9,13 +9,13 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, StringConstraints
 
 from gateway.errors import GatewayError
-from gateway.server.admin.answers import Payload, page, shown_time
+from gateway.server.admin.answers import Payload, page
 from gateway.server.admin.fields import Moment, Name, Query
 from gateway.server.admin.request import AdminRequest, Download, Route, read_fields
 from gateway.services.ledger.export import Exports, Format
 from gateway.services.ledger.reports import GROUPS, Cursor, GroupBy, Interval, Reports, Wanted
+from gateway.wire.shown import shown_time, usd
 
-_NANO_USD: Final = 1e9
 _USUAL: Final = {
     "hour": timedelta(days=1),
     "day": timedelta(days=30),
@@ -122,9 +122,9 @@ class UsagePages:
         cost = 0
         for row in rows:
             row["timestamp"] = shown_time(row["timestamp"])
-            row["cost_usd"] = row["cost_nano_usd"] / _NANO_USD
+            row["cost_usd"] = usd(row["cost_nano_usd"])
             cost += row["cost_nano_usd"]
-        return 200, {"object": "request", "id": rows[0]["request_id"], "cost_usd": cost / _NANO_USD, "attempts": rows}
+        return 200, {"object": "request", "id": rows[0]["request_id"], "cost_usd": usd(cost), "attempts": rows}
 
 
 def _request_id(request: AdminRequest) -> uuid.UUID:
@@ -144,7 +144,7 @@ def _shown(row: dict[str, Any], group_by: GroupBy | None) -> dict[str, Any]:
         "starts_at": shown_time(starts_at),
         **named,
         **row,
-        "cost_usd": row["cost_nano_usd"] / _NANO_USD,
+        "cost_usd": usd(row["cost_nano_usd"]),
     }
 
 

@@ -15,6 +15,7 @@ from gateway.server.slow_sink import headers_of
 from gateway.services.keys.key import Key
 from gateway.services.routing.routes import Route, Routing
 from gateway.wire.anthropic_inbound_models import render_model, render_models
+from gateway.wire.shown import usd
 
 
 class Spending(Protocol):
@@ -75,7 +76,7 @@ class ModelList:
         return _json({**_described(key), "spend_usd": await self._spent(key), **await self._allowance(key)})
 
     async def _spent(self, key: Key) -> float | None:
-        return None if key.id is None else await self._spending.spent_nano_usd(key.id) / 1e9
+        return None if key.id is None else usd(await self._spending.spent_nano_usd(key.id))
 
 
 def _page(request: web.Request) -> dict[str, Any]:

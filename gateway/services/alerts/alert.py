@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from gateway.wire.shown import NANO_PER_USD, shown_time, usd
 
 if TYPE_CHECKING:
     from asyncpg import Record
 
 AlertKind = Literal["threshold", "burn_rate", "exceeded"]
-
-_NANO = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,24 @@ def alert_of(row: Record) -> Alert:
     return Alert(**{name: row[name] for name in _COLUMNS})
 
 
-def usd(nano_usd: int) -> float:
-    """US dollars; exact to the nano-dollar up to nine million."""
-    return nano_usd / _NANO
-
-
-def shown_time(moment: datetime) -> str:
-    """ISO 8601, UTC."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+def facts_of(alert: Alert) -> dict[str, Any]:
+    """What is told of it, as JSON."""
+    return {
+        "id": alert.id,
+        "text": text_of(alert),
+        "budget_id": alert.budget_id,
+        "budget_name": alert.budget_name,
+        "scope": alert.scope,
+        "subject": alert.subject,
+        "model": alert.model,
+        "end_user": alert.end_user or None,
+        "threshold_percent": alert.threshold_percent or None,
+        "spent_usd": usd(alert.spent_nano_usd),
+        "limit_usd": usd(alert.limit_nano_usd),
+        "used_up_at": None if alert.used_up_at is None else shown_time(alert.used_up_at),
+        "starts_at": shown_time(alert.starts_at),
+        "ends_at": None if alert.ends_at is None else shown_time(alert.ends_at),
+    }
 
 
 def text_of(alert: Alert) -> str:
@@ -91,7 +101,7 @@ def _whose(alert: Alert) -> str:
 
 def _dollars(nano_usd: int) -> str:
     """Whole cents where that is exact, else all the digits that count."""
-    whole, rest = divmod(nano_usd, _NANO)
+    whole, rest = divmod(nano_usd, NANO_PER_USD)
     return f"${whole:,}.{f'{rest:09d}'.rstrip('0'):0<2}"
 
 

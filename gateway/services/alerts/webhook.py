@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from gateway.services.alerts.alert import Alert, shown_time, text_of, usd
+from gateway.services.alerts.alert import Alert, facts_of, text_of
+from gateway.wire.shown import shown_time
 
 WebhookFormat = Literal["json", "slack"]
 Headers = list[tuple[str, str]]
@@ -79,23 +80,7 @@ def sign(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
 
 def json_body(alert: Alert) -> bytes:
     """`type`, `timestamp` and `data`, as Standard Webhooks recommends."""
-    data = {
-        "id": alert.id,
-        "text": text_of(alert),
-        "budget_id": alert.budget_id,
-        "budget_name": alert.budget_name,
-        "scope": alert.scope,
-        "subject": alert.subject,
-        "model": alert.model,
-        "end_user": alert.end_user or None,
-        "hard": alert.hard,
-        "threshold_percent": alert.threshold_percent or None,
-        "spent_usd": usd(alert.spent_nano_usd),
-        "limit_usd": usd(alert.limit_nano_usd),
-        "used_up_at": None if alert.used_up_at is None else shown_time(alert.used_up_at),
-        "starts_at": shown_time(alert.starts_at),
-        "ends_at": None if alert.ends_at is None else shown_time(alert.ends_at),
-    }
+    data = {**facts_of(alert), "hard": alert.hard}
     return orjson.dumps({"type": f"budget.{alert.kind}", "timestamp": shown_time(alert.raised_at), "data": data})
 
 

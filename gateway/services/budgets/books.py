@@ -85,11 +85,6 @@ class Account:
         return None if self.shown is None or not settled else min(settled, _MOST_SHOWN)
 
 
-def counter_name(budget_id: str, period_id: int) -> str:
-    """The name of a period's counter."""
-    return f"{budget_id}:{period_id}"
-
-
 class Books:
     """The rows. All methods raise GatewayError store_unavailable."""
 

@@ -109,6 +109,16 @@ def period_of(row: asyncpg.Record) -> Period:
     )
 
 
+def counter_name(budget_id: str, period_id: int) -> str:
+    """The name of the counter of a budget's period."""
+    return f"{budget_id}:{period_id}"
+
+
+def period_id_of(name: str) -> int:
+    """The period that the counter called `name` is for."""
+    return int(name.rpartition(":")[2])
+
+
 def calendar_of(budget: asyncpg.Record, at: datetime) -> tuple[datetime, datetime | None]:
     """The period that the calendar of a row of `cost_budgets` gives for `at`: its start, and its end or None."""
     return current_period(

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from gateway.services.budgets.books import Account, Books, Counted, Counters, counter_name
+from gateway.services.budgets.books import Account, Books, Counted, Counters
+from gateway.services.budgets.budget import counter_name
 from gateway.store.audit import Actor
 
 SETTLE_S: Final = 3.0  # by far longer than a counter takes to hear of a row

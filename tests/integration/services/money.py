@@ -8,7 +8,8 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from gateway.services.budgets.books import Account, Books, counter_name
+from gateway.services.budgets.books import Account, Books
+from gateway.services.budgets.budget import counter_name
 from gateway.services.budgets.register import BudgetRegister
 from gateway.services.budgets.verifying import Verdict, Verification
 from gateway.services.ledger.service import Ledger, LedgerOptions

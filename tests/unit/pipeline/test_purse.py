@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from gateway.pipeline.purse import Openings, Pot, Purse, exhausted, ids_of, period_id_of
-from gateway.services.budgets.budget import Budget, Period
+from gateway.pipeline.purse import Openings, Pot, Purse, exhausted, ids_of
+from gateway.services.budgets.budget import Budget, Period, period_id_of
 from gateway.services.keys.key import Key
 from gateway.services.quota.ask import Refusal
 from gateway.services.quota.exchange import Opening

@@ -10,8 +10,7 @@ from gateway.services.budgets.budget import moment
 from gateway.services.keys.key import Key
 from gateway.services.limits.limit import NUMBERS, Limit
 from gateway.services.limits.service import Limits
-
-NANO = 1_000_000_000
+from gateway.wire.shown import shown_time, usd
 
 
 class Allowance:
@@ -51,8 +50,8 @@ def _budget(pot: Pot, spent: int) -> dict[str, Any]:
         "scope": budget.scope,
         "period": budget.period,
         "hard": budget.hard,
-        "limit_usd": allowance / NANO,
-        "spent_usd": spent / NANO,
-        "left_usd": max(0, allowance - spent) / NANO,
-        "ends_at": None if period.ends_at_us is None else moment(period.ends_at_us).isoformat().replace("+00:00", "Z"),
+        "limit_usd": usd(allowance),
+        "spent_usd": usd(spent),
+        "left_usd": usd(max(0, allowance - spent)),
+        "ends_at": None if period.ends_at_us is None else shown_time(moment(period.ends_at_us)),
     }
