@@ -10,13 +10,11 @@ import asyncpg
 
 from gateway.services.tenants.records import (
     OrganisationRecord,
-    deleted,
-    facts,
     name_taken,
-    not_found,
     organisation_record,
 )
-from gateway.store.audit import Actor, note
+from gateway.services.tenants.rows import Rows
+from gateway.store.audit import Actor
 from gateway.store.postgres import Connection, Postgres
 from gateway.store.sql import load
 
@@ -31,6 +29,7 @@ class Organisations:
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
         self._sql = load("gateway.services.tenants")
+        self._rows = Rows(postgres, self._sql, "organisation", organisation_record)
 
     async def page(
         self, *, after: uuid.UUID | None = None, limit: int = 100, name: str | None = None, with_deleted: bool = False
@@ -41,17 +40,14 @@ class Organisations:
 
     async def get(self, organisation_id: uuid.UUID) -> OrganisationRecord:
         """One of them, deleted or not."""
-        row = await self._postgres.fetchrow(self._sql["organisation"], organisation_id)
-        if row is None:
-            raise not_found("organisation", organisation_id)
-        return organisation_record(row)
+        return await self._rows.get(organisation_id)
 
     async def create(self, name: str, actor: Actor) -> OrganisationRecord:
         """A new one."""
 
         async def insert(connection: Connection) -> OrganisationRecord:
             made = await connection.fetchval(self._sql["insert_organisation"], name)
-            return await self._noted(connection, actor, "created", made, None)
+            return await self._rows.noted(connection, actor, "created", made, None)
 
         try:
             return await self._postgres.in_transaction(insert)
@@ -62,10 +58,10 @@ class Organisations:
         """Set the fields in `changes`: `name`, `disabled`."""
 
         async def change(connection: Connection) -> OrganisationRecord:
-            before = await self._locked(connection, organisation_id)
+            before = await self._rows.locked(connection, organisation_id)
             values = (changes.get("name"), changes.get("disabled"))
             await connection.execute(self._sql["update_organisation"], organisation_id, list(changes), *values)
-            return await self._noted(connection, actor, "changed", organisation_id, before)
+            return await self._rows.noted(connection, actor, "changed", organisation_id, before)
 
         try:
             return await self._postgres.in_transaction(change)
@@ -74,33 +70,6 @@ class Organisations:
 
     async def delete(self, organisation_id: uuid.UUID, actor: Actor) -> OrganisationRecord:
         """Mark it as deleted: the keys of its teams are refused from now on."""
-
-        async def delete(connection: Connection) -> OrganisationRecord:
-            before = await self._locked(connection, organisation_id)
-            await connection.execute(self._sql["delete_organisation"], organisation_id)
-            return await self._noted(connection, actor, "deleted", organisation_id, before)
-
-        return await self._postgres.in_transaction(delete)
-
-    async def _locked(self, connection: Connection, organisation_id: uuid.UUID) -> OrganisationRecord:
-        await connection.execute(self._sql["lock_organisation"], organisation_id)
-        row = await connection.fetchrow(self._sql["organisation"], organisation_id)
-        if row is None:
-            raise not_found("organisation", organisation_id)
-        if row["deleted_at"] is not None:
-            raise deleted("organisation", organisation_id)
-        return organisation_record(row)
-
-    async def _noted(
-        self,
-        connection: Connection,
-        actor: Actor,
-        action: str,
-        organisation_id: uuid.UUID,
-        before: OrganisationRecord | None,
-    ) -> OrganisationRecord:
-        row = await connection.fetchrow(self._sql["organisation"], organisation_id)
-        assert row is not None
-        after = organisation_record(row)
-        await note(connection, actor, action, "organisation", after.id, facts(before), facts(after))
-        return after
+        return await self._postgres.in_transaction(
+            lambda connection: self._rows.delete(connection, organisation_id, actor)
+        )

@@ -12,13 +12,13 @@ from gateway.errors import GatewayError
 from gateway.services.tenants.records import (
     MemberRecord,
     TeamRecord,
-    deleted,
     facts,
     member_record,
     name_taken,
     not_found,
     team_record,
 )
+from gateway.services.tenants.rows import Rows
 from gateway.store.audit import Actor, note
 from gateway.store.postgres import Connection, Postgres
 from gateway.store.sql import load
@@ -37,6 +37,7 @@ class Teams:
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
         self._sql = load("gateway.services.tenants")
+        self._rows = Rows(postgres, self._sql, "team", team_record)
 
     async def page(
         self,
@@ -55,10 +56,7 @@ class Teams:
 
     async def get(self, team_id: uuid.UUID) -> TeamRecord:
         """One of them, deleted or not."""
-        row = await self._postgres.fetchrow(self._sql["team"], team_id)
-        if row is None:
-            raise not_found("team", team_id)
-        return team_record(row)
+        return await self._rows.get(team_id)
 
     async def create(
         self, name: str, actor: Actor, *, organisation_id: uuid.UUID | None = None, weight: float = 1.0
@@ -68,7 +66,7 @@ class Teams:
         async def insert(connection: Connection) -> TeamRecord:
             await self._hold_organisation(connection, organisation_id)
             made = await connection.fetchval(self._sql["insert_team"], name, organisation_id, weight)
-            return await self._noted(connection, actor, "created", made, None)
+            return await self._rows.noted(connection, actor, "created", made, None)
 
         try:
             return await self._postgres.in_transaction(insert)
@@ -79,11 +77,11 @@ class Teams:
         """Set the fields in `changes` (of `CHANGEABLE`)."""
 
         async def change(connection: Connection) -> TeamRecord:
-            before = await self._locked(connection, team_id)
+            before = await self._rows.locked(connection, team_id)
             await self._hold_organisation(connection, changes.get("organisation_id"))
             values = [changes.get(field) for field in CHANGEABLE]
             await connection.execute(self._sql["update_team"], team_id, list(changes), *values)
-            return await self._noted(connection, actor, "changed", team_id, before)
+            return await self._rows.noted(connection, actor, "changed", team_id, before)
 
         try:
             return await self._postgres.in_transaction(change)
@@ -92,13 +90,7 @@ class Teams:
 
     async def delete(self, team_id: uuid.UUID, actor: Actor) -> TeamRecord:
         """Mark it as deleted: its keys are refused from now on."""
-
-        async def delete(connection: Connection) -> TeamRecord:
-            before = await self._locked(connection, team_id)
-            await connection.execute(self._sql["delete_team"], team_id)
-            return await self._noted(connection, actor, "deleted", team_id, before)
-
-        return await self._postgres.in_transaction(delete)
+        return await self._postgres.in_transaction(lambda connection: self._rows.delete(connection, team_id, actor))
 
     # --- members ----------------------------------------------------------------------------------
 
@@ -114,7 +106,7 @@ class Teams:
         """Make a user a member; that it is one already is no error."""
 
         async def add(connection: Connection) -> MemberRecord:
-            await self._locked(connection, team_id)
+            await self._rows.locked(connection, team_id)
             user = await connection.fetchrow(self._sql["user"], user_id)
             if user is None or user["deleted_at"] is not None:
                 raise GatewayError("invalid_field", f"`user_id`: there is no user {user_id}.", param="user_id")
@@ -132,7 +124,7 @@ class Teams:
         """Take a user out of a team. Its keys stay: revoke them, or disable the user."""
 
         async def remove(connection: Connection) -> MemberRecord:
-            await self._locked(connection, team_id)
+            await self._rows.locked(connection, team_id)
             row = await connection.fetchrow(self._sql["member"], team_id, user_id)
             if row is None:
                 raise not_found("member", user_id)
@@ -154,21 +146,3 @@ class Teams:
                 f"`organisation_id`: there is no organisation {organisation_id}.",
                 param="organisation_id",
             )
-
-    async def _locked(self, connection: Connection, team_id: uuid.UUID) -> TeamRecord:
-        await connection.execute(self._sql["lock_team"], team_id)
-        row = await connection.fetchrow(self._sql["team"], team_id)
-        if row is None:
-            raise not_found("team", team_id)
-        if row["deleted_at"] is not None:
-            raise deleted("team", team_id)
-        return team_record(row)
-
-    async def _noted(
-        self, connection: Connection, actor: Actor, action: str, team_id: uuid.UUID, before: TeamRecord | None
-    ) -> TeamRecord:
-        row = await connection.fetchrow(self._sql["team"], team_id)
-        assert row is not None
-        after = team_record(row)
-        await note(connection, actor, action, "team", after.id, facts(before), facts(after), after.id)
-        return after

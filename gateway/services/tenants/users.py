@@ -9,8 +9,9 @@ from typing import Any
 import asyncpg
 
 from gateway.errors import GatewayError
-from gateway.services.tenants.records import UserRecord, deleted, facts, not_found, user_record
-from gateway.store.audit import Actor, note
+from gateway.services.tenants.records import UserRecord, user_record
+from gateway.services.tenants.rows import Rows
+from gateway.store.audit import Actor
 from gateway.store.postgres import Connection, Postgres
 from gateway.store.sql import load
 
@@ -32,6 +33,7 @@ class Users:
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
         self._sql = load("gateway.services.tenants")
+        self._rows = Rows(postgres, self._sql, "user", user_record)
 
     async def page(
         self,
@@ -50,10 +52,7 @@ class Users:
 
     async def get(self, user_id: uuid.UUID) -> UserRecord:
         """One of them, deleted or not."""
-        row = await self._postgres.fetchrow(self._sql["user"], user_id)
-        if row is None:
-            raise not_found("user", user_id)
-        return user_record(row)
+        return await self._rows.get(user_id)
 
     async def create(self, name: str | None, email: str | None, actor: Actor) -> UserRecord:
         """A new user."""
@@ -61,7 +60,7 @@ class Users:
         async def insert(connection: Connection) -> UserRecord:
             await self._refuse_taken(connection, email, None)
             made = await connection.fetchval(self._sql["insert_user"], name, email)
-            return await self._noted(connection, actor, "created", made, None)
+            return await self._rows.noted(connection, actor, "created", made, None)
 
         return await self._in_transaction(insert)
 
@@ -69,7 +68,7 @@ class Users:
         """Set the fields in `changes`: `name`, `email`, `disabled`."""
 
         async def change(connection: Connection) -> UserRecord:
-            before = await self._locked(connection, user_id)
+            before = await self._rows.locked(connection, user_id)
             if "email" in changes:
                 await self._refuse_taken(connection, changes["email"], user_id)
                 await connection.execute(self._sql["update_user_email"], user_id, changes["email"])
@@ -77,19 +76,13 @@ class Users:
                 await connection.execute(self._sql["update_user_name"], user_id, changes["name"])
             if "disabled" in changes:
                 await connection.execute(self._sql["disable_user"], user_id, changes["disabled"])
-            return await self._noted(connection, actor, "changed", user_id, before)
+            return await self._rows.noted(connection, actor, "changed", user_id, before)
 
         return await self._in_transaction(change)
 
     async def delete(self, user_id: uuid.UUID, actor: Actor) -> UserRecord:
         """Mark it as deleted, beside KubeChat's row: its keys are refused from now on."""
-
-        async def delete(connection: Connection) -> UserRecord:
-            before = await self._locked(connection, user_id)
-            await connection.execute(self._sql["delete_user"], user_id)
-            return await self._noted(connection, actor, "deleted", user_id, before)
-
-        return await self._in_transaction(delete)
+        return await self._in_transaction(lambda connection: self._rows.delete(connection, user_id, actor))
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -108,21 +101,3 @@ class Users:
         await connection.execute(self._sql["lock_email"], email)
         if await connection.fetchval(self._sql["email_taken"], email, user_id):
             raise GatewayError("conflict", f"There is a user with the e-mail address '{email}'.", param="email")
-
-    async def _locked(self, connection: Connection, user_id: uuid.UUID) -> UserRecord:
-        await connection.execute(self._sql["lock_user"], user_id)
-        row = await connection.fetchrow(self._sql["user"], user_id)
-        if row is None:
-            raise not_found("user", user_id)
-        if row["deleted_at"] is not None:
-            raise deleted("user", user_id)
-        return user_record(row)
-
-    async def _noted(
-        self, connection: Connection, actor: Actor, action: str, user_id: uuid.UUID, before: UserRecord | None
-    ) -> UserRecord:
-        row = await connection.fetchrow(self._sql["user"], user_id)
-        assert row is not None
-        after = user_record(row)
-        await note(connection, actor, action, "user", after.id, facts(before), facts(after))
-        return after
