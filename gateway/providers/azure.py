@@ -12,6 +12,14 @@ from gateway.providers.provider import Provider, Signed
 _DEPLOYMENT = "/openai/deployments/{model}"
 _VERSION = "?api-version={api_version}"
 
+# A deployment's name does not tell its model.
+BILLING = Billing(
+    tokens_per_image=GPT_IMAGES_MOST,
+    image_urls=True,
+    bills_after_cancel="no",
+    unseen_thought_models=("",),
+    completion_cap_models=("",),
+)
 PROVIDER = Provider(
     keeps_foreign=False,
     name="azure",
@@ -24,12 +32,5 @@ PROVIDER = Provider(
         "embeddings": f"{_DEPLOYMENT}/embeddings{_VERSION}",
     },
     models_path=f"/openai/models{_VERSION}",
-    # A deployment's name does not tell its model.
-    billing=Billing(
-        tokens_per_image=GPT_IMAGES_MOST,
-        image_urls=True,
-        bills_after_cancel="no",
-        unseen_thought_models=("",),
-        completion_cap_models=("",),
-    ),
+    billing=BILLING,
 )

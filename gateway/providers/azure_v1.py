@@ -5,7 +5,7 @@ own, e.g. https://name.openai.azure.com, so it must be given. No version has to 
 models that can be deployed.
 """
 
-from gateway.providers.billing import GPT_IMAGES_MOST, Billing
+from gateway.providers.azure import BILLING
 from gateway.providers.provider import Provider, Signed
 
 PROVIDER = Provider(
@@ -21,12 +21,5 @@ PROVIDER = Provider(
     },
     models_path="/openai/v1/models",
     responses=True,
-    # A deployment's name does not tell its model.
-    billing=Billing(
-        tokens_per_image=GPT_IMAGES_MOST,
-        image_urls=True,
-        bills_after_cancel="no",
-        unseen_thought_models=("",),
-        completion_cap_models=("",),
-    ),
+    billing=BILLING,
 )

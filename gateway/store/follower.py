@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import asyncpg
@@ -54,6 +54,15 @@ class Follower:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_WAIT_S):
                 await asyncio.shield(self._run())
+
+    async def know(self, row_ids: Sequence[uuid.UUID], is_held: Callable[[str], bool]) -> None:
+        """Have read those of these rows that are not held in memory yet: what was just made holds from its first use
+        on, though its announcement may still be on its way. Raises store_unavailable where that cannot be done soon."""
+        missing = [row_id for row_id in row_ids if not is_held(str(row_id))]
+        if missing:
+            await self.catch_up(*missing)
+            if not all(is_held(str(row_id)) for row_id in missing):
+                raise GatewayError("store_unavailable", "What is set for this key cannot be read at the moment.")
 
     def _run(self) -> asyncio.Task[Any]:
         if self._running is None or self._running.done():

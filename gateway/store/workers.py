@@ -33,11 +33,14 @@ class WorkerRegister:
         await self._postgres.execute(self._sql["worker_beat"], self._worker, self._version)
 
     async def beat_forever(self) -> None:
-        """Say so every few seconds, as long as it does."""
+        """Say so every few seconds, as long as it does; and first, forget those that have been gone for long."""
+        forgotten = False
         while True:
             try:
                 await self.beat()
-                await self._postgres.execute(self._sql["forget_workers"])
+                if not forgotten:
+                    await self._postgres.execute(self._sql["forget_workers"])
+                    forgotten = True
             except GatewayError as error:
                 _log.debug("this worker could not be registered: %s", error)
             await asyncio.sleep(_BEAT_S)

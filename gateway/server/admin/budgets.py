@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from gateway.errors import GatewayError
-from gateway.server.admin.answers import Payload, page, path_id, shown
+from gateway.server.admin.answers import Payload, given_changes, page, path_id, shown
 from gateway.server.admin.governance_bodies import BudgetChanges, BudgetPage, NewBudget, OneBudget, Reset, TopUp
 from gateway.server.admin.request import AdminRequest, Route, read_body, read_fields
 from gateway.services.budgets.record import BudgetFilter, BudgetRecord
@@ -60,11 +59,8 @@ class BudgetHandlers:
     async def change(self, request: AdminRequest) -> Payload:
         """The changed record."""
         body = read_body(BudgetChanges, request.body)
+        given_changes(body)
         changes = body.given()
-        if not changes:
-            raise GatewayError(
-                "missing_field", f"Nothing to change; give one of {', '.join(BudgetChanges.model_fields)}."
-            )
         budget_id = path_id(request, "budget")
         record = await self._register.change(budget_id, changes, request.actor, within=request.only_team)
         _note(request, "changed", record)

@@ -7,8 +7,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from gateway.errors import GatewayError
-from gateway.server.admin.answers import Payload, page, path_id, shown
+from gateway.server.admin.answers import Payload, given_changes, page, path_id, shown
 from gateway.server.admin.governance_bodies import LimitChanges, LimitPage, NewLimit
 from gateway.server.admin.request import AdminRequest, Route, read_body, read_fields
 from gateway.services.limits.limit import Limit
@@ -60,11 +59,8 @@ class LimitHandlers:
     async def change(self, request: AdminRequest) -> Payload:
         """The changed record."""
         body = read_body(LimitChanges, request.body)
+        given_changes(body)
         changes = body.given()
-        if not changes:
-            raise GatewayError(
-                "missing_field", f"Nothing to change; give one of {', '.join(LimitChanges.model_fields)}."
-            )
         limit_id = path_id(request, "limit")
         record = await self._register.change(limit_id, changes, request.actor, within=request.only_team)
         _note(request, "changed", record)

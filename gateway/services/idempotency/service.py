@@ -16,6 +16,7 @@ from gateway.services.idempotency.answer import Answer
 from gateway.store.crypt import CannotOpen, Cipher
 from gateway.store.listener import RELOAD
 from gateway.store.postgres import Postgres
+from gateway.store.pruning import prune, prune_for_ever
 from gateway.store.sql import load
 from gateway.tasks import Tasks
 
@@ -83,7 +84,7 @@ class Idempotency:
         """Hear what other workers do, renew this one's claims, remove what has expired."""
         await self._postgres.listen(CHANNEL, self.on_news)
         tasks.spawn(self._hold_for_ever(), name="hold claims on idempotency keys")
-        tasks.spawn(self._prune_for_ever(), name="remove old idempotency keys")
+        tasks.spawn(prune_for_ever(self.prune, "idempotency keys", PRUNE_EVERY_S), name="remove old idempotency keys")
 
     def read(self, api_key_id: str | None, path: str, key: bytes, body: bytes) -> Asked:
         """What a request with this header asks for; `api_key_id` None is the master key."""
@@ -232,24 +233,7 @@ class Idempotency:
 
     async def prune(self) -> int:
         """Remove what has expired; returns how many."""
-        removed = 0
-        while True:
-            tag = await self._postgres.execute(self._sql["prune"], _PRUNE_BATCH)
-            count = int(tag.rpartition(" ")[2])
-            removed += count
-            if count < _PRUNE_BATCH:
-                return removed
-
-    async def _prune_for_ever(self) -> None:
-        while True:
-            try:
-                removed = await self.prune()
-            except GatewayError as error:
-                _log.warning("old idempotency keys are not removed: %s", error.message)
-            else:
-                if removed:
-                    _log.info("removed %d idempotency keys that had expired", removed)
-            await asyncio.sleep(PRUNE_EVERY_S)
+        return await prune(self._postgres, self._sql["prune"], _PRUNE_BATCH)
 
 
 def _context(scope: bytes) -> str:

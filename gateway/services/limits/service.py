@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 
 import asyncpg
 
-from gateway.errors import GatewayError
 from gateway.services.limits.limit import CHANGEABLE, Limit, declared_limits
 from gateway.settings import Settings
 from gateway.store.follower import Follower
@@ -73,14 +72,9 @@ class Limits:
         await self._read(None)
 
     async def know_keys(self, line_ids: Sequence[str]) -> None:
-        """Have read what is set for these keys alone: what was made with a key holds from its first request on, though
-        its announcement may still be on its way. Raises GatewayError where that cannot be done soon."""
+        """Have read what is set for these keys alone. Raises GatewayError where that cannot be done soon."""
         rows = await self._postgres.fetch(self._sql["of_lines"], list(line_ids))
-        missing = [row["id"] for row in rows if self._made.get(str(row["id"])) is None]
-        if missing:
-            await self.catch_up(*missing)
-            if any(self._made.get(str(row_id)) is None for row_id in missing):
-                raise GatewayError("store_unavailable", "What is set for this key cannot be read at the moment.")
+        await self._follower.know([row["id"] for row in rows], lambda row_id: self._made.get(row_id) is not None)
 
     async def _read(self, changed: frozenset[uuid.UUID] | None) -> None:
         if changed is None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from gateway.errors import GatewayError
 from gateway.services.responses.service import Document, Owner, Responses
+from gateway.store.pruning import prune_for_ever
 from gateway.tasks import Tasks
 
 _log = logging.getLogger("gateway.responses")
@@ -59,12 +60,4 @@ class Keeping:
 
     async def prune_for_ever(self, every_s: float = PRUNE_EVERY_S) -> None:
         """Remove what is older than the retention, now and every `every_s` seconds."""
-        while True:
-            try:
-                removed = await self._responses.prune()
-            except GatewayError as error:
-                _log.warning("old responses are not removed: %s", error.message)
-            else:
-                if removed:
-                    _log.info("removed %d responses that were older than the retention", removed)
-            await asyncio.sleep(every_s)
+        await prune_for_ever(self._responses.prune, "responses", every_s)

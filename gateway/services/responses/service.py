@@ -11,6 +11,7 @@ import orjson
 
 from gateway.errors import GatewayError
 from gateway.store.postgres import Postgres
+from gateway.store.pruning import prune
 from gateway.store.sql import load
 from gateway.wire.checks import invalid
 
@@ -201,13 +202,7 @@ class Responses:
 
     async def prune(self) -> int:
         """Remove for good what is older than the retention; returns how many. `Keeping` calls it now and then."""
-        removed = 0
-        while True:
-            tag = await self._postgres.execute(self._sql["prune"], _PRUNE_BATCH)
-            count = int(tag.rpartition(" ")[2])
-            removed += count
-            if count < _PRUNE_BATCH:
-                return removed
+        return await prune(self._postgres, self._sql["prune"], _PRUNE_BATCH)
 
     async def _row(self, response_id: str, owner: Owner) -> Record | None:
         if not _ID.match(response_id):
