@@ -22,7 +22,7 @@ from gateway.services.bounds.fields import UNBOUNDED_ENDPOINTS
 from gateway.services.bounds.output import with_cap
 from gateway.services.bounds.worst_case import worst_case
 from gateway.services.quota.ask import Refusal
-from gateway.services.quota.counter import MONEY, Counter
+from gateway.services.quota.counter import MONEY, RATE, Counter
 from gateway.services.quota.service import Quota
 from gateway.upstream.job import Outcome
 from gateway.upstream.target import Target
@@ -134,7 +134,9 @@ class Governor:
             amounts.append((pot.counter, reservation.amount))
         refusal = await self._quota.acquire(amounts)
         if refusal is None:
-            reservation.held = () if rules is None else rules.held
+            if rules is not None:
+                reservation.held = rules.held
+                reservation.requests = [(one, one.window) for one, _ in rules.requests if one.kind == RATE]
             reservation.tokens = [(counter, amount, counter.window) for counter, amount in tokens]
         return refusal
 
@@ -206,13 +208,13 @@ class Governor:
 
     def forgo(self, reservation: Reservation) -> None:
         """The attempt is not made after all."""
-        self._free(reservation, 0, 0)
+        reservation.forgo()
+        self._wake(reservation)
 
-    def _free(self, reservation: Reservation, cost: int, tokens: int) -> int:
-        beyond = reservation.close(cost, tokens)
+    def _wake(self, reservation: Reservation) -> None:
+        """Units of the target's limits are free again: whoever waits for them may try."""
         if reservation.rules is not None:
             self._queues.ready(reservation.target)
-        return beyond
 
     async def admit(self, job: Call, target: Target, attempt: int, reservation: Reservation | None) -> GovernedPermit:
         """Open the attempt's account. Raises journal_unavailable."""
@@ -231,7 +233,8 @@ class Governor:
         self._meter.close(job, metered, outcome, kept_nano_usd(reservation, outcome, metered[2]))
         usage = metered[1].usage
         assert usage is not None
-        beyond = self._free(reservation, metered[1].cost_nano_usd, usage.prompt + usage.completion)
+        beyond = reservation.close(metered[1].cost_nano_usd, usage.prompt + usage.completion)
+        self._wake(reservation)
         if beyond:
             self._meter.metrics.reservation_exceeded.child().inc()
             _log.error(

@@ -16,8 +16,9 @@ from gateway.upstream.target import Target
 
 class Reservation:
     """What is set aside for one attempt: `amount` nano-dollars at each hard one of `pots`, and units of the target's
-    limits. `periods` are the ids of the pots, as the ledger wants them. `clamped`: the answer's cap is what the budgets
-    had left; `all_seen`: of a cut stream nothing costs but what came."""
+    limits: `requests` and `tokens` of rates, with the windows that they are of, and `held` until it ends. `periods` are
+    the ids of the pots, as the ledger wants them. `clamped`: the answer's cap is what the budgets had left; `all_seen`:
+    of a cut stream nothing costs but what came."""
 
     __slots__ = (
         "all_seen",
@@ -29,6 +30,7 @@ class Reservation:
         "periods",
         "pots",
         "quota",
+        "requests",
         "rules",
         "target",
         "tokens",
@@ -44,7 +46,14 @@ class Reservation:
         self.bound: Bound | None = None
         self.rules: Rules | None = None
         self.held: Sequence[Counter] = ()
+        self.requests: list[tuple[Counter, int]] = []
         self.tokens: list[tuple[Counter, int, int]] = []
+
+    def forgo(self) -> None:
+        """The attempt is not made after all, and counts as no request either."""
+        for counter, window in self.requests:
+            self.quota.give_back(counter, 1, window)
+        self.close(0, 0)
 
     def fail(self, outcome: Outcome) -> None:
         """The attempt has failed, and its account is closed when it is known what follows. What it cannot use any more

@@ -269,3 +269,21 @@ async def test_an_attempt_that_cannot_be_encoded_gives_back_what_was_reserved(si
     site.pipeline._dispatch.admission.admit = refuse  # type: ignore[assignment, method-assign]
     assert [(await site.ask(key)).status for _ in range(2)] == [503, 503]
     assert site.held("max_concurrency") == 0
+
+
+async def test_an_attempt_that_is_not_made_is_none_of_its_targets_requests(site: Site) -> None:
+    site.serve(up=FakeLine(whole()))
+    key = await site.make_key()
+    await site.limit("target", "p/up", requests_per_day=1)
+    admission = site.pipeline._dispatch.admission
+    admit = admission.admit
+
+    async def refuse(*_: object) -> None:
+        raise GatewayError("journal_unavailable", "The disk is full.")
+
+    admission.admit = refuse  # type: ignore[assignment, method-assign]
+    assert [(await site.ask(key)).status for _ in range(3)] == [503, 503, 503]
+    admission.admit = admit  # type: ignore[method-assign]
+    answers = [await site.ask(key) for _ in range(2)]
+    assert [answer.status for answer in answers] == [200, 429]
+    assert answers[1].error["code"] == "target_limited"

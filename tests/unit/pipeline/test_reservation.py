@@ -84,6 +84,28 @@ def test_a_failed_attempt_stands_in_nobodys_way_before_its_account_is_closed(
     assert left(quota) == (10_000 - cost, 2, 100)
 
 
+@pytest.mark.parametrize(("turned", "requests"), [(False, 3), (True, 2)])
+def test_an_attempt_that_is_not_made_counts_as_no_request_of_a_window_that_lasts(turned: bool, requests: int) -> None:
+    made, quota = reserved()
+    counter = quota.counter("requests", RATE, 3)
+    assert quota.take([(counter, 1)])
+    made.requests = [(counter, counter.window)]
+    quota.window += turned
+    made.forgo()
+    assert counter.available == requests
+    assert left(quota) == (10_000, 2, 60 if turned else 100)
+
+
+def test_an_attempt_that_was_made_counts_as_a_request_whatever_became_of_it() -> None:
+    made, quota = reserved()
+    counter = quota.counter("requests", RATE, 3)
+    assert quota.take([(counter, 1)])
+    made.requests = [(counter, counter.window)]
+    made.fail(outcome("upstream_connect_failed", sent=False))
+    made.close(0, 0)
+    assert counter.available == 2
+
+
 def bounded(**more: Any) -> Reservation:
     made, _ = reserved()
     document = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1000}
