@@ -27,6 +27,7 @@ from gateway.services.quota.service import Quota
 from gateway.upstream.job import Outcome
 from gateway.upstream.target import Target
 from gateway.wire.dialect import Document
+from gateway.wire.duplicates import named_once
 
 _log = logging.getLogger("gateway.governor")
 
@@ -158,6 +159,7 @@ class Governor:
                 f"'{hard[0].budget.name}'.",
             )
         if price is not None:
+            job.body = named_once(job.body, job.document)  # what is judged here is what the provider gets to read
             document, size, endpoint = _as_bounded(job)
             billing = PROVIDERS[target.account.type].billing
             bound = worst_case(document, size, endpoint, price, billing, target.model)

@@ -4,10 +4,11 @@ last (RFC 8259, section 4, leaves it open)."""
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
+from gateway.errors import GatewayError
 from gateway.wire.dialect import Document
 
 # Keys that change neither what is paid nor anything that is judged here, whichever of two is read. Every other key
@@ -57,6 +58,12 @@ _INCLUDE_USAGE: Final = b'"include_usage"'
 _ESCAPED_LETTER: Final = re.compile(rb"\\u00[4-7]")
 # Writing a large body costs less than looking for a single key in it.
 _LARGE_BYTES: Final = 4096
+# A string, and whether it is a key. Outside of strings there are no quotes, so that a walk from the start meets each.
+_STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_KEYS: Final = re.compile(_STRING + rb"\s*+(:?)", re.DOTALL)
+# What ends like a key, but for quotes that are surely escaped: as many as there are keys, or more, at half the cost.
+_LIKE_KEYS: Final = re.compile(rb'"(?=\s*+:)(?:(?<!\\")|(?<=\\\\"))')
+_NUMBERS: Final = re.compile(_STRING + rb"|(-?\d[\d.eE+-]*+)", re.DOTALL)
 
 
 def is_ambiguous(body: bytes, document: Document) -> bool:
@@ -72,3 +79,39 @@ def is_ambiguous(body: bytes, document: Document) -> bool:
         if key not in _HARMLESS and body.count(_USUAL.get(key) or orjson.dumps(key)) > 1:
             return True
     return "stream_options" in document and body.count(_INCLUDE_USAGE) > 1
+
+
+def named_once(body: bytes, document: Document) -> bytes:
+    """`body`, which was read as `document`, itself where no object in it names a key twice, at any depth; else written
+    anew from the document.
+
+    Raises invalid_json for one that would have to be written anew and holds an integer that only its bytes have.
+    """
+    if orjson.dumps(document) == body:
+        return body
+    members = _count_members(document)
+    if len(_LIKE_KEYS.findall(body)) == members or _KEYS.findall(body).count(b":") == members:
+        return body
+    for number in _NUMBERS.findall(body):
+        if _is_beyond_64_bits(number):
+            raise GatewayError("invalid_json", "The body names a key twice, and has an integer of more than 64 bits.")
+    return orjson.dumps(document)
+
+
+def _count_members(document: Document) -> int:
+    count = 0
+    waiting: list[Any] = [document]
+    for value in waiting:  # which grows meanwhile
+        if type(value) is dict:
+            count += len(value)
+            waiting += value.values()
+        elif type(value) is list:
+            waiting += value
+    return count
+
+
+def _is_beyond_64_bits(number: bytes) -> bool:
+    digits = number.lstrip(b"-")
+    if len(digits) < 19 or not digits.isdigit():
+        return False
+    return len(digits) > 20 or not -(2**63) <= int(number) < 2**64

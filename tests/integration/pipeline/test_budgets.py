@@ -8,8 +8,10 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.pipeline.call import Call
 from gateway.services.keys.key import Key
 from gateway.services.prices.price import PriceOverride
+from gateway.wire.anthropic import DIALECT as ANTHROPIC
 from gateway.wire.cohere import DIALECT as COHERE
 from gateway.wire.endpoints import MESSAGES, RERANK
 from gateway.wire.openai import CHAT, COMPLETIONS, EMBEDDINGS, Variations
@@ -107,6 +109,27 @@ async def test_a_soft_budget_is_only_written_down(site: Site) -> None:
     rows = await site.postgres.fetch("SELECT id FROM budget_periods WHERE budget_id::text = $1", made.id)
     assert entry.budgets == f"{{{rows[0]['id']}}}"
     assert site.out_nano_usd() == 0
+
+
+HIDDEN = b'{"type":"image_url","image_url":{"url":"https://x/dear.png"},"type":"text","text":"hi"}'
+
+
+@pytest.mark.parametrize(("endpoint", "dialect"), [(CHAT, None), (MESSAGES, ANTHROPIC)])
+async def test_under_a_hard_budget_the_provider_reads_what_was_judged(site: Site, endpoint: Any, dialect: Any) -> None:
+    site.serve(m=FakeLine(fails(400, {"error": {"message": "no"}})))
+    site.targets[0].account.dialect = dialect
+    key = await site.make_key()
+    body = b'{"model":"m", "max_tokens":9, "messages":[{"role":"user","content":[%b]}]}' % HIDDEN
+
+    async def sent() -> bytes:
+        await site.answer(Call(endpoint, {}, body, "127.0.0.1"), key)
+        return site.lines["m"].sent[-1][1]
+
+    assert await sent() == body
+    await site.budget("global", "", USD, hard=False)
+    assert await sent() == body
+    await site.budget("key", key.id, USD)
+    assert await sent() == orjson.dumps(orjson.loads(body))
 
 
 # --- caps -------------------------------------------------------------------------------------------

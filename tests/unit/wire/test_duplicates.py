@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import orjson
@@ -9,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.wire.duplicates import is_ambiguous
+from gateway.errors import GatewayError
+from gateway.wire.duplicates import is_ambiguous, named_once
 from gateway.wire.openai import CHAT, Variations, encode_request, read_request
 
 PLAIN = Variations()
@@ -79,3 +82,72 @@ def test_a_large_body_as_most_clients_write_it_is_known_to_be_plain() -> None:
     text = 'it says "model" and {"model": 1}' * 1000
     document = {"model": "m", "messages": [{"role": "user", "content": text}], "tools": [{"model": {"model": 1}}]}
     assert not is_ambiguous(orjson.dumps(document), document)
+
+
+# --- at any depth -----------------------------------------------------------------------------------
+
+
+def _written(value: Any, draw: st.DrawFn) -> str:
+    """`value`, in which objects are lists of pairs, as JSON of any style: with spaces and escapes here and there."""
+    space = draw(st.sampled_from(["", "", " ", "\n\t"]))
+    if isinstance(value, tuple):
+        members = [f"{_written(key, draw)}{space}:{space}{_written(inner, draw)}" for key, inner in value]
+        return "{" + space + f",{space}".join(members) + space + "}"
+    if isinstance(value, list):
+        return "[" + f",{space}".join(_written(inner, draw) for inner in value) + "]"
+    text = json.dumps(value, ensure_ascii=draw(st.booleans()))
+    return text.replace("t", "\\u0074") if value in ("type", "text") and draw(st.booleans()) else text
+
+
+WORDS = st.sampled_from(["type", "text", "", "é", 'a"b', 'x":', "\\", '\\"', ":", '{"a":1}', "n:", "true"])
+LEAVES = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(0, 1e300) | WORDS
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.lists(st.tuples(WORDS, inner), max_size=4).map(tuple)
+)
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> bytes:
+    members = draw(st.lists(st.tuples(WORDS, VALUES), max_size=4).map(tuple))
+    return _written(members, draw).encode()
+
+
+@given(bodies())
+def test_a_body_is_written_anew_where_any_object_names_a_key_twice_and_only_there(body: bytes) -> None:
+    doubled = False
+
+    def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal doubled
+        doubled = doubled or len(dict(pairs)) < len(pairs)
+        return dict(pairs)
+
+    json.loads(body, object_pairs_hook=note)
+    document = orjson.loads(body)
+    assert named_once(body, document) == (orjson.dumps(document) if doubled else body)
+
+
+TWICE = b'{"seed":%b,"messages":[{"role":"user","role":"user"}]}'
+
+
+@pytest.mark.parametrize("number", [b"18446744073709551616", b"-9223372036854775809", b"1" + b"0" * 100])
+def test_an_integer_that_only_the_bytes_have_is_not_made_another(number: bytes) -> None:
+    body = TWICE % number
+    with pytest.raises(GatewayError, match="64 bits") as refused:
+        named_once(body, orjson.loads(body))
+    assert refused.value.code == "invalid_json"
+    plain = re.sub(rb'"role":"user",', b"", body)
+    assert named_once(plain, orjson.loads(plain)) == plain
+
+
+@pytest.mark.parametrize(
+    ("number", "written"),
+    [
+        (b"18446744073709551615", b"18446744073709551615"),
+        (b"-9223372036854775808", b"-9223372036854775808"),
+        (b"1.00000000000000000000", b"1.0"),
+        (b'"18446744073709551616"', b'"18446744073709551616"'),
+    ],
+)
+def test_other_numbers_stay_what_they_are(number: bytes, written: bytes) -> None:
+    body = TWICE % number
+    assert named_once(body, orjson.loads(body)) == b'{"seed":%b,"messages":[{"role":"user"}]}' % written
