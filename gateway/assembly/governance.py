@@ -33,6 +33,7 @@ from gateway.services.limits.register import LimitRegister
 from gateway.services.limits.service import Limits
 from gateway.services.quota.inspection import Inspection
 from gateway.services.quota.service import Quota, QuotaOptions
+from gateway.services.tokenizers.service import Tokenizers
 from gateway.settings import Settings
 from gateway.store.postgres import Postgres
 from gateway.store.sql import load
@@ -57,6 +58,7 @@ class Governance:
         self._journal_id = ""
         self.limits = Limits(postgres, tasks)
         self.budgets = Budgets(postgres, tasks)
+        self._tokenizers = Tokenizers.found()
 
     async def open(self, valkey: Valkey, journal_id: str, lost_lease_hours: int) -> None:
         """Read what applies and begin to count. Raises GatewayError: store_unavailable, store_unsuitable.
@@ -112,6 +114,7 @@ class Governance:
             self._book if limited else None,
             self._purse if paid else None,
             Queues(upstream.queue_timeout_s, upstream.queue_max_waiting),
+            self._tokenizers,
         )
 
     def show(self, metrics: Metrics) -> None:
@@ -174,6 +177,8 @@ class Governance:
 
     async def close(self) -> None:
         """Give back what is leased."""
+        if self._tokenizers is not None:
+            self._tokenizers.close()
         if self._opened.is_set():
             await self.quota.close()
             await self._valkey.close()

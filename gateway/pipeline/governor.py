@@ -20,10 +20,12 @@ from gateway.pipeline.stages.meter import Meter, MeterPermit
 from gateway.providers.registry import PROVIDERS
 from gateway.services.bounds.fields import UNBOUNDED_ENDPOINTS
 from gateway.services.bounds.output import with_cap
-from gateway.services.bounds.worst_case import worst_case
+from gateway.services.bounds.texts import Counted, size_of, texts_of
+from gateway.services.bounds.worst_case import Bound, worst_case
 from gateway.services.quota.ask import Refusal
 from gateway.services.quota.counter import MONEY, RATE, Counter
 from gateway.services.quota.service import Quota
+from gateway.services.tokenizers.service import Tokenizers
 from gateway.upstream.job import Outcome
 from gateway.upstream.target import Target
 from gateway.wire.dialect import Document
@@ -36,6 +38,8 @@ _CLAMPS: Final = 4
 _LEAST_CLAMP: Final = 16
 # Where this much is affordable with half of what is left, the other half is left to others.
 _AMPLE: Final = 256
+# Texts of which a token has more on the average are rare (indentation, some scripts), and do without being counted.
+_MOST_BYTES_PER_TOKEN: Final = 12
 
 
 GovernedPermit = tuple[MeterPermit, Reservation | None]
@@ -44,15 +48,25 @@ GovernedPermit = tuple[MeterPermit, Reservation | None]
 class Governor:
     """An `Admission`: the meter's, with money set aside and the target's limits kept before anything is sent.
 
-    `book` None: no limits are kept; `purse` None: no budgets. `queues` are where requests wait for a target's limits.
+    `book` None: no limits are kept; `purse` None: no budgets. `queues` are where requests wait for a target's limits,
+    `tokenizers` count prompts whose bytes are too many; None: nothing counts them.
     """
 
-    def __init__(self, meter: Meter, quota: Quota, book: RuleBook | None, purse: Purse | None, queues: Queues) -> None:
+    def __init__(
+        self,
+        meter: Meter,
+        quota: Quota,
+        book: RuleBook | None,
+        purse: Purse | None,
+        queues: Queues,
+        tokenizers: Tokenizers | None = None,
+    ) -> None:
         self._meter = meter
         self._quota = quota
         self._queues = queues
         self._book = book
         self._purse = purse
+        self._tokenizers = tokenizers
 
     async def reserve(self, job: Call, target: Target) -> Reservation | None:
         """Set aside what this attempt may cost at most; for it alone the request's output cap may shrink.
@@ -78,11 +92,7 @@ class Governor:
         if hard:
             reservation.hard = True
             self._bound(job, target, reservation, hard)
-        tries = _CLAMPS
-        while (refusal := await self._take_turn(job, target, reservation, hard)) is not None:
-            tries -= 1
-            if refusal.reason != "limit" or not tries or not self._clamp(job, target, reservation, hard):
-                raise exhausted(refusal, hard)
+        await self._set_aside(job, target, reservation, hard)
         if reservation.clamped:
             try:
                 self._tell_of_clamp(job, reservation)
@@ -90,6 +100,18 @@ class Governor:
                 self.forgo(reservation)
                 raise
         return reservation
+
+    async def _set_aside(self, job: Call, target: Target, reservation: Reservation, hard: Sequence[Pot]) -> None:
+        """Take everything, for a smaller worst case where the budgets have not enough left for this one."""
+        tries = _CLAMPS
+        while (refusal := await self._take_turn(job, target, reservation, hard)) is not None:
+            if refusal.reason == "limit":
+                if await self._count(job, target, reservation, hard):
+                    continue
+                tries -= 1
+                if tries and self._clamp(job, target, reservation, hard):
+                    continue
+            raise exhausted(refusal, hard)
 
     async def _take_turn(
         self, job: Call, target: Target, reservation: Reservation, hard: Sequence[Pot]
@@ -160,25 +182,51 @@ class Governor:
             )
         if price is not None:
             job.body = named_once(job.body, job.document)  # what is judged here is what the provider gets to read
-            document, size, endpoint = _as_bounded(job)
             billing = PROVIDERS[target.account.type].billing
-            bound = worst_case(document, size, endpoint, price, billing, target.model)
+            asked = _as_bounded(job)
+            bound = worst_case(*asked, price, billing, target.model)
             unbounded = bound.unbounded
             if not unbounded:
                 if bound.answers and not bound.cap_field:
                     _write_cap(job, target, bound.cap)
                 reservation.bound = bound
                 reservation.amount = bound.nano_usd
-                reservation.all_seen = billing.shows_all(target.model) and "thinking" not in document
+                reservation.all_seen = billing.shows_all(target.model) and "thinking" not in asked[0]
                 return
         reservation.amount = _unbounded_amount(unbounded, hard)
+
+    async def _count(self, job: Call, target: Target, reservation: Reservation, hard: Sequence[Pot]) -> bool:
+        """Put the prompt's tokens in the place of its bytes, once, where they can be counted and that may make it fit;
+        False where nothing has become of it."""
+        bound, tokenizers = reservation.bound, self._tokenizers
+        if tokenizers is None or bound is None or reservation.counted:
+            return False
+        reservation.counted = True
+        billing = PROVIDERS[target.account.type].billing
+        encodings = billing.encodings_of(target.model, target.account.host.decode())
+        asked, price = _as_bounded(job), self._meter.price(job, target)
+        texts = texts_of(asked[0]) if encodings else []
+        if price is None or not texts:
+            return False
+        size = size_of(texts)
+        hoped = worst_case(*asked, price, billing, target.model, Counted(size, size // _MOST_BYTES_PER_TOKEN))
+        if not _helps(hoped, bound, hard):
+            return False
+        tokens = await tokenizers.count(encodings, texts)
+        if tokens is None:
+            return False
+        counted = worst_case(*asked, price, billing, target.model, Counted(size, tokens))
+        if counted.nano_usd >= reservation.amount:
+            return False
+        reservation.bound, reservation.amount = counted, counted.nano_usd
+        return True
 
     def _clamp(self, job: Call, target: Target, reservation: Reservation, hard: Sequence[Pot]) -> bool:
         """Cut the output to what the budgets have left; False where they have not enough, or say to refuse."""
         bound = reservation.bound
-        if bound is None or not bound.answers or any(pot.budget.on_too_dear != "clamp" for pot in hard):
+        if bound is None or not _may_clamp(bound, hard):
             return False
-        left = min(pot.left_nano_usd for pot in hard)
+        left = _left_nano_usd(hard)
         cap = bound.affordable_cap(left // 2)
         if cap is None or cap < _AMPLE:
             cap = bound.affordable_cap(left)
@@ -250,6 +298,25 @@ class Governor:
 def _is_last(job: Call, target: Target) -> bool:
     """Is there no other target left that the job would go to?"""
     return target is job.targets[-1] or target not in job.targets
+
+
+def _left_nano_usd(hard: Sequence[Pot]) -> int:
+    return min(pot.left_nano_usd for pot in hard)
+
+
+def _may_clamp(bound: Bound, hard: Sequence[Pot]) -> bool:
+    return bound.answers > 0 and all(pot.budget.on_too_dear == "clamp" for pot in hard)
+
+
+def _helps(hoped: Bound, bound: Bound, hard: Sequence[Pot]) -> bool:
+    """Is what is left enough for `hoped`, or for an answer of twice the length that `bound` leaves?"""
+    left = _left_nano_usd(hard)
+    if hoped.nano_usd <= left:
+        return True
+    if not _may_clamp(bound, hard):
+        return False
+    cap = hoped.affordable_cap(left) or 0
+    return cap >= max(2 * (bound.affordable_cap(left) or 0), min(_LEAST_CLAMP, bound.cap))
 
 
 def _unbounded_amount(unbounded: str, hard: Sequence[Pot]) -> int:

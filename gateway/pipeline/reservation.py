@@ -18,13 +18,14 @@ class Reservation:
     """What is set aside for one attempt: `amount` nano-dollars at each hard one of `pots`, and units of the target's
     limits: `requests` and `tokens` of rates, with the windows that they are of, and `held` until it ends. `periods` are
     the ids of the pots, as the ledger wants them. `clamped`: the answer's cap is what the budgets had left; `all_seen`:
-    of a cut stream nothing costs but what came."""
+    of a cut stream nothing costs but what came; `counted`: it has been tried to count the prompt's tokens."""
 
     __slots__ = (
         "all_seen",
         "amount",
         "bound",
         "clamped",
+        "counted",
         "hard",
         "held",
         "periods",
@@ -41,7 +42,7 @@ class Reservation:
         self.target = target
         self.pots: Sequence[Pot] = ()
         self.periods = ""
-        self.hard = self.clamped = self.all_seen = False
+        self.hard = self.clamped = self.all_seen = self.counted = False
         self.amount = 0
         self.bound: Bound | None = None
         self.rules: Rules | None = None

@@ -6,19 +6,22 @@ dated one that is generally available. What it lists are the models that can be 
 are the management API's to tell.
 """
 
-from gateway.providers.billing import GPT_IMAGES_MOST, Billing
+from gateway.providers.billing import AZURE_ENCODINGS, GPT_IMAGES_MOST, Billing
 from gateway.providers.provider import Provider, Signed
 
 _DEPLOYMENT = "/openai/deployments/{model}"
 _VERSION = "?api-version={api_version}"
 
-# A deployment's name does not tell its model.
+# A deployment's name does not tell its model, though one that is a model of OpenAI's is taken to stand for one of them,
+# as it is for its price.
 BILLING = Billing(
     tokens_per_image=GPT_IMAGES_MOST,
     image_urls=True,
     bills_after_cancel="no",
     unseen_thought_models=("",),
     completion_cap_models=("",),
+    encodings=AZURE_ENCODINGS,
+    encoding_hosts=("openai.azure.com", "cognitiveservices.azure.com", "services.ai.azure.com"),
 )
 PROVIDER = Provider(
     keeps_foreign=False,

@@ -27,6 +27,17 @@ GPT_IMAGES: ImageTokens = (
 )
 GPT_IMAGES_MOST = 73_800
 
+# Beginnings of models' names, each with a hyphen behind it, and the encodings that they may have.
+Encodings = tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+
+# https://github.com/openai/tiktoken/blob/main/tiktoken/model.py (read 2026-11). A generation that is not out yet is not
+# there: its tokens are unknown.
+_O200K_MODELS = ("chatgpt-4o-", "gpt-4.1-", "gpt-4.5-", "gpt-4o-", "gpt-5", "o1-", "o3-", "o4-mini-")
+_CL100K_MODELS = ("gpt-3.5-turbo-", "gpt-35-turbo-", "gpt-4-", "text-embedding-3-", "text-embedding-ada-002-")
+GPT_ENCODINGS: Encodings = ((_O200K_MODELS, ("o200k_base",)), (_CL100K_MODELS, ("cl100k_base",)))
+# A deployment keeps its name when the model behind it becomes another one of OpenAI's.
+AZURE_ENCODINGS: Encodings = (((*_O200K_MODELS, *_CL100K_MODELS), ("o200k_base", "cl100k_base")),)
+
 
 @dataclass(frozen=True, slots=True)
 class Billing:
@@ -52,6 +63,10 @@ class Billing:
 
     `completion_cap_models` are beginnings of names of models that know the output cap as `max_completion_tokens` and
     refuse `max_tokens`; an empty one means all.
+
+    `encodings` are tiktoken's names for the vocabularies that models may have, where the text of a prompt is billed by
+    no more tokens than it is in one of them. That is so at the provider's own hosts alone (`encoding_hosts`, and names
+    within them): elsewhere any model may answer to the name.
     """
 
     prompt_tokens_per_byte: int = 1
@@ -65,6 +80,8 @@ class Billing:
     bills_after_cancel: Literal["yes", "no", "unknown"] = "unknown"
     unseen_thought_models: tuple[str, ...] = ()
     completion_cap_models: tuple[str, ...] = ()
+    encodings: Encodings = ()
+    encoding_hosts: tuple[str, ...] = ()
 
     def shows_all(self, model: str) -> bool:
         """Is no more billed of a stream that is cut than what `model` has sent?"""
@@ -82,6 +99,13 @@ class Billing:
         if model.rpartition("/")[2].startswith(self.completion_cap_models):
             return "max_completion_tokens"
         return "max_tokens"
+
+    def encodings_of(self, model: str, host: str) -> tuple[str, ...]:
+        """The vocabularies of which `model` at `host` has one; none where that is not known."""
+        if not any(f".{host}".endswith(f".{known}") for known in self.encoding_hosts):
+            return ()
+        name = f"{model.removeprefix('ft:')}-"
+        return next((encodings for starts, encodings in self.encodings if name.startswith(starts)), ())
 
 
 UNKNOWN_BILLS = Billing()

@@ -3,7 +3,7 @@
 https://platform.openai.com/docs/api-reference (read 2026-11).
 """
 
-from gateway.providers.billing import GPT_IMAGES, GPT_IMAGES_MOST, Billing
+from gateway.providers.billing import GPT_ENCODINGS, GPT_IMAGES, GPT_IMAGES_MOST, Billing
 from gateway.providers.provider import Bearer, Provider
 
 PROVIDER = Provider(
@@ -21,5 +21,7 @@ PROVIDER = Provider(
         bills_after_cancel="no",
         unseen_thought_models=("o1", "o3", "o4", "gpt-5", "gpt-6"),
         completion_cap_models=("o1", "o3", "o4", "gpt-5", "gpt-6"),
+        encodings=GPT_ENCODINGS,
+        encoding_hosts=("api.openai.com",),
     ),
 )

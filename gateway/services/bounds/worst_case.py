@@ -13,6 +13,7 @@ from gateway.services.bounds.fields import unbounded_field
 from gateway.services.bounds.output import answer_count, least_cap, output_cap
 from gateway.services.bounds.price import Price
 from gateway.services.bounds.rates import dearest_rates
+from gateway.services.bounds.texts import NOTHING_COUNTED, Counted
 from gateway.wire.dialect import Document
 
 PICO_PER_NANO: Final = 1000
@@ -88,20 +89,26 @@ def prompt_bound(body_bytes: int, billing: Billing) -> int:
     return body_bytes * billing.prompt_tokens_per_byte + billing.fixed_overhead_tokens
 
 
-def worst_case(document: Document, body_bytes: int, endpoint: str, price: Price, billing: Billing, model: str) -> Bound:
+def worst_case(
+    document: Document,
+    body_bytes: int,
+    endpoint: str,
+    price: Price,
+    billing: Billing,
+    model: str,
+    counted: Counted = NOTHING_COUNTED,
+) -> Bound:
     """The bound on a request of `body_bytes` to `model` at a provider that bills so; `endpoint` is its short name.
 
     `document` is the request in the form of that endpoint. Where history is put in by the gateway, that is the chat
     request with it, and `body_bytes` is its size as JSON. An answer that is asked for in several requests, one for
-    each of `n`, is bounded by each of them on its own.
+    each of `n`, is bounded by each of them on its own. Tokens of what is `counted` stand in the place of its bytes; the
+    JSON around it stands for the fewer tokens that a chat template puts there.
     """
     images = billing.image_bound(model)
     content = read_content(document, images=images is not None, image_urls=billing.image_urls)
-    prompt = prompt_bound(body_bytes - content.image_bytes, billing)
-    if content.images:
-        prompt += content.images * (images or 0)
-    if not _WITH_TOOLS.isdisjoint(document):
-        prompt += _tools_bound(document, billing)
+    prompt = prompt_bound(body_bytes - content.image_bytes - counted.size, billing) + counted.tokens
+    prompt += content.images * (images or 0) + _tools_bound(document, billing)
     cap, field = output_cap(document, endpoint, price)
     answers, bad_count = answer_count(document, endpoint)
     rate_in, rate_out = dearest_rates(
@@ -134,7 +141,9 @@ def _unbounded(document: Document, endpoint: str, content: Content, billing: Bil
 
 
 def _tools_bound(document: Document, billing: Billing) -> int:
-    """Tokens that tools and a schema for the answer can add to what their bytes already count for."""
+    """Tokens that tools and a schema for the answer can add to what their bytes already count for; 0 without any."""
+    if _WITH_TOOLS.isdisjoint(document):
+        return 0
     again = billing.tools_tokens_per_byte - 1
     if not again:
         return billing.tools_overhead_tokens

@@ -36,6 +36,7 @@ from gateway.services.prices.price import PriceOverride
 from gateway.services.prices.service import Prices
 from gateway.services.quota.service import Quota
 from gateway.services.routing.routes import Route, Routes, Routing
+from gateway.services.tokenizers.service import Tokenizers
 from gateway.store.postgres import Postgres
 from gateway.store.sql import load
 from gateway.store.valkey import Valkey
@@ -136,6 +137,7 @@ class Site:
         without: tuple[str, ...] = (),
         account: str = "openai",
         attempts: int = 1,
+        tokenizers: Tokenizers | None = None,
         **lines: FakeLine,
     ) -> None:
         """Have these upstreams behind `m` and its alias `alias`. `without`: stages that are switched off."""
@@ -151,7 +153,7 @@ class Site:
         aliased = Route("alias", route.targets, alias_of="m")
         routing = Routing(Routes({"m": route, "alias": aliased}, ("p",), lambda *_: None, ()), random.Random(1))
         book = None if "limit_rate" in without else self.rules
-        governor = Governor(meter, self.quota, book, self.purse, Queues(0.0, 0))
+        governor = Governor(meter, self.quota, book, self.purse, Queues(0.0, 0), tokenizers)
         options = RetryOptions(attempts=attempts, base_delay_s=0.0, max_delay_s=0.01)
         passages = Passages(_fetch_nothing)
         dispatch = Dispatch(governor, options, RetryBudget(options, Clock()), self.watcher, random.Random(1), passages)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -11,12 +12,14 @@ import pytest
 from gateway.pipeline.call import Call
 from gateway.services.keys.key import Key
 from gateway.services.prices.price import PriceOverride
+from gateway.services.tokenizers.service import Tokenizers
 from gateway.wire.anthropic import DIALECT as ANTHROPIC
 from gateway.wire.cohere import DIALECT as COHERE
 from gateway.wire.endpoints import MESSAGES, RERANK
 from gateway.wire.openai import CHAT, COMPLETIONS, EMBEDDINGS, Variations
 from tests.integration.pipeline.site import INPUT_NANO, OUTPUT_NANO, USD, Answer, Site, hanging, used
 from tests.integration.services.governed import add_team
+from tests.ranks import needs_ranks
 from tests.unit.upstream.fakes import DONE, FakeLine, Script, event, fails, stream, usage_event, whole
 
 CENT = USD // 100
@@ -273,3 +276,97 @@ async def test_embeddings_are_paid_for_by_their_prompt_alone(site: Site) -> None
     assert "max_tokens" not in site.sent("up")
     assert site.out_nano_usd() == 9 * INPUT_NANO
     assert refused(await site.ask(key, EMBEDDINGS, input="hello " * 2000)) == "insufficient_quota"
+
+
+# --- prompts by their tokens --------------------------------------------------------------------------
+
+PROSE = "Pods restart when their probes fail. " * 400  # 14,800 bytes, some 3,200 tokens
+LONG = [{"role": "user", "content": PROSE}]
+
+
+class Words:
+    """An encoding with a token for each word."""
+
+    def encode(self, text: str, *, disallowed_special: tuple[str, ...]) -> list[str]:
+        return text.split()
+
+
+@pytest.fixture(params=["words", pytest.param("real", marks=needs_ranks)])
+def tokenizers(request: pytest.FixtureRequest) -> Iterator[Tokenizers]:
+    made = Tokenizers.found(patience_s=60) if request.param == "real" else Tokenizers(lambda name: Words())
+    assert made is not None
+    counted: list[tuple[str, ...]] = []
+    count = made.count
+
+    async def note(encodings: Sequence[str], texts: Any) -> int | None:
+        counted.append(tuple(encodings))
+        return await count(encodings, texts)
+
+    made.count = note  # type: ignore[method-assign]
+    made.counted = counted  # type: ignore[attr-defined]
+    yield made
+    made.close()
+
+
+def serve_known(site: Site, tokenizers: Tokenizers | None, host: bytes = b"api.openai.com") -> None:
+    site.serve(tokenizers=tokenizers, gpt_4o=FakeLine(whole(usage=used(3210, 5))))
+    site.targets[0].account.host = host
+
+
+async def test_what_does_not_fit_by_its_bytes_may_fit_by_its_tokens(site: Site, tokenizers: Any) -> None:
+    serve_known(site, tokenizers)
+    key = await site.make_key()
+    await site.budget("key", key.id, CENT, on_too_dear="refuse")
+    answer = await site.ask(key, messages=LONG, max_tokens=100)
+    assert answer.status == 200
+    assert tokenizers.counted == [("o200k_base",)]
+    (entry,) = site.book.started
+    assert 3210 * INPUT_NANO < entry.cost_nano_usd < CENT
+    assert site.out_nano_usd() == 3210 * INPUT_NANO + 5 * OUTPUT_NANO
+    assert "x-gateway-max-tokens-clamped" not in answer.headers
+
+
+@pytest.mark.parametrize("why", ["no tokenizer", "another host", "another model"])
+async def test_a_prompt_that_cannot_be_counted_is_refused_by_its_bytes(site: Site, tokenizers: Any, why: str) -> None:
+    serve_known(
+        site, None if why == "no tokenizer" else tokenizers, b"up" if why == "another host" else b"api.openai.com"
+    )
+    if why == "another model":
+        site.targets[0].model = "gpt-40"
+    key = await site.make_key()
+    await site.budget("key", key.id, CENT, on_too_dear="refuse")
+    assert refused(await site.ask(key, messages=LONG, max_tokens=100)) == "insufficient_quota"
+    assert tokenizers.counted == []
+
+
+async def test_nothing_is_counted_where_the_bytes_fit_or_no_count_could_make_it_fit(
+    site: Site, tokenizers: Any
+) -> None:
+    serve_known(site, tokenizers)
+    key = await site.make_key()
+    await site.budget("key", key.id, 2 * CENT)
+    assert (await site.ask(key, messages=LONG, max_tokens=100)).status == 200  # 15,000 of 20,000 tokens
+    answer = await site.ask(key, max_tokens=100_000)  # a clamp does, and counting "hello" would give it little more
+    assert answer.headers["x-gateway-max-tokens-clamped"]
+    assert refused(await site.ask(key, messages=[{"role": "user", "content": PROSE * 40}])) == "insufficient_quota"
+    assert tokenizers.counted == []
+
+
+async def test_a_counted_prompt_leaves_more_of_its_answer(site: Site, tokenizers: Any) -> None:
+    serve_known(site, tokenizers)
+    key = await site.make_key()
+    await site.budget("key", key.id, CENT + CENT // 2)
+    answer = await site.ask(key, messages=LONG, max_tokens=4000)  # by its bytes there is room for none of it
+    cap = int(answer.headers["x-gateway-max-tokens-clamped"])
+    assert 400 < cap < 1300
+    assert site.sent("gpt-4o")["max_tokens"] == cap
+    assert tokenizers.counted == [("o200k_base",)]
+
+
+async def test_a_count_that_helps_not_enough_is_made_once_an_attempt(site: Site, tokenizers: Any) -> None:
+    serve_known(site, tokenizers)
+    key = await site.make_key()
+    await site.budget("key", key.id, CENT // 5, on_too_dear="refuse")
+    assert refused(await site.ask(key, messages=LONG, max_tokens=16)) == "insufficient_quota"
+    assert tokenizers.counted == [("o200k_base",)]
+    assert site.out_nano_usd() == 0

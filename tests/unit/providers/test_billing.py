@@ -41,3 +41,30 @@ def test_the_largest_image_is_the_model_s(provider: str, model: str, tokens: int
 def test_no_model_refuses_the_usual_name_of_the_cap_unless_it_is_said() -> None:
     assert Billing().cap_field("anything") == "max_tokens"
     assert Billing(completion_cap_models=("",)).cap_field("anything") == "max_completion_tokens"
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "host", "encodings"),
+    [
+        ("openai", "gpt-4o", "api.openai.com", ("o200k_base",)),
+        ("openai", "gpt-4o-mini-2024-07-18", "eu.api.openai.com", ("o200k_base",)),
+        ("openai", "ft:gpt-4o-mini-2024-07-18:acme::id", "api.openai.com", ("o200k_base",)),
+        ("openai", "gpt-5.4-mini", "api.openai.com", ("o200k_base",)),
+        ("openai", "gpt-4", "api.openai.com", ("cl100k_base",)),
+        ("openai", "gpt-4-turbo", "api.openai.com", ("cl100k_base",)),
+        ("openai", "text-embedding-3-small", "api.openai.com", ("cl100k_base",)),
+        ("openai", "gpt-4.7", "api.openai.com", ()),
+        ("openai", "gpt-6", "api.openai.com", ()),
+        ("openai", "gpt-4o", "127.0.0.1:8000", ()),
+        ("openai", "gpt-4o", "evilapi.openai.com.example", ()),
+        ("openai", "gpt-4o", "evil-api.openai.com", ()),
+        ("azure", "gpt-4", "acme.openai.azure.com", ("o200k_base", "cl100k_base")),
+        ("azure_v1", "gpt-35-turbo", "acme.services.ai.azure.com", ("o200k_base", "cl100k_base")),
+        ("azure", "our-deployment", "acme.openai.azure.com", ()),
+        ("groq", "gpt-4o", "api.groq.com", ()),
+    ],
+)
+def test_a_vocabulary_is_known_for_a_provider_s_own_models_at_its_own_hosts(
+    provider: str, model: str, host: str, encodings: tuple[str, ...]
+) -> None:
+    assert PROVIDERS[provider].billing.encodings_of(model, host) == encodings

@@ -10,8 +10,11 @@ import orjson
 import pytest
 
 from gateway.providers.registry import PROVIDERS
+from gateway.services.bounds.texts import size_of, texts_of
 from gateway.services.bounds.worst_case import Bound, worst_case
 from gateway.services.prices.price import PriceOverride, make_price
+from gateway.services.tokenizers.service import Tokenizers
+from tests.ranks import needs_ranks
 from tests.wire_data import body_of, needs_recordings, place, recorded
 
 pytestmark = needs_recordings
@@ -72,6 +75,34 @@ def test_no_recorded_prompt_was_counted_higher_than_its_bound(name: str) -> None
             checked += 1
             assert counted <= bound.prompt_tokens, place(row)
     assert checked >= RECORDINGS[name][1]
+
+
+@needs_ranks
+@pytest.mark.parametrize(("name", "least", "vocabularies"), [("openai", 170, 1), ("azure_openai", 2, 2)])
+async def test_no_recorded_prompt_was_counted_higher_than_its_bound_by_tokens(
+    name: str, least: int, vocabularies: int
+) -> None:
+    billing = PROVIDERS[RECORDINGS[name][0]].billing
+    tokenizers = Tokenizers.found(patience_s=60)
+    assert tokenizers is not None
+    checked = saved = 0
+    for row, bound, answer in _exchanges(name):
+        request, billed = row["request"], _most(_PROMPT, answer)
+        model = request.get("model") or ""
+        encodings = billing.encodings_of(model, row["host"])
+        if not billed or bound.unbounded or not encodings:
+            continue
+        assert len(encodings) == vocabularies
+        texts = texts_of(request)
+        tokens = await tokenizers.count(encodings, texts)
+        assert tokens is not None
+        by_tokens = bound.prompt_tokens - size_of(texts) + tokens
+        assert billed <= by_tokens <= bound.prompt_tokens, place(row)
+        checked += 1
+        saved += bound.prompt_tokens - by_tokens
+    tokenizers.close()
+    assert checked >= least
+    assert saved > 0
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
