@@ -7,11 +7,16 @@ left over would become the next caller's answer.
 
 from __future__ import annotations
 
+import re
+from typing import Final, NamedTuple
+
 import httptools
 
 Headers = list[tuple[bytes, bytes]]
 
 _NO_BODY = (204, 304)
+_LENGTH_LINE: Final = re.compile(rb"\r\ncontent-length: ?(\d{1,15})\r\n", re.IGNORECASE)
+_MAX_KEPT_BYTES: Final = 2048
 
 
 class AnswerError(Exception):
@@ -20,6 +25,16 @@ class AnswerError(Exception):
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
         self.code = code
+
+
+class _KeptHead(NamedTuple):
+    """What an answer's head says that was plain: all of it but the digits of its length, and what was read there."""
+
+    before: bytes
+    after: bytes
+    status: int
+    headers: Headers
+    at: int  # where `headers` have the length
 
 
 class Answer:
@@ -32,6 +47,7 @@ class Answer:
         "_chunked",
         "_fault",
         "_head_left",
+        "_kept",
         "_max_head",
         "_parse",
         "_parser",
@@ -51,6 +67,7 @@ class Answer:
         self.on_body = self._pieces.append  # a C function as the parser's callback: no Python frame per piece
         self.headers: Headers = []
         self._fault: AnswerError | None = None
+        self._kept: _KeptHead | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._parse = self._parser.feed_data
         self.status = 0
@@ -68,9 +85,16 @@ class Answer:
 
     def feed(self, data: bytes) -> bytes:
         """Take one socket read and return the body bytes in it. Raises AnswerError."""
+        whole = False
         if not self.head_done:
+            kept = self._kept
+            if kept is not None and self._head_left == self._max_head and data.startswith(kept.before):
+                body = self._compare(kept, data)
+                if body is not None:
+                    return body
             if len(data) > self._head_left:
                 return self._feed_to_limit(data)
+            whole = self._head_left == self._max_head
             self._head_left -= len(data)
             if data.startswith(b"HTTP/1.1 "):
                 self._version_seen = True
@@ -83,11 +107,46 @@ class Answer:
             if not self.complete:
                 raise AnswerError("upstream_bad_answer", f"its answer is not valid HTTP ({error})") from None
             self.reusable = False  # the answer is whole, but something came after it
-        return self._taken(data)
+        body = self._taken(data)
+        if whole and self.reusable:
+            self._keep(data, body)
+        return body
 
     def ends_at_eof(self) -> bool:
         """The peer closed: is that the proper end of this answer? (No length, no chunks: RFC 9112 6.3.)"""
         return self.head_done and self._to_eof and not self.complete
+
+    def _compare(self, kept: _KeptHead, data: bytes) -> bytes | None:
+        """The body of an answer that came in one read and whose head is the last one's, but for the length; None for
+        any other. A server repeats its heads, and a parse costs ten times the comparison (docs/decisions.md)."""
+        start = len(kept.before)
+        end = data.find(b"\r", start, start + 16)
+        digits = data[start:end]
+        if end < 0 or not digits.isdigit() or not data.startswith(kept.after, end):
+            return None
+        head = end + len(kept.after)
+        length = len(data) - head
+        if int(digits) != length or length > self._body_left or head > self._head_left:
+            return None
+        self.status = kept.status
+        self.headers = headers = kept.headers.copy()
+        headers[kept.at] = (b"content-length", digits)
+        self._chunked = self._to_eof = False
+        self.head_done = self.complete = self.reusable = True
+        return data[head:]
+
+    def _keep(self, data: bytes, body: bytes) -> None:
+        """Remember the head of a clean answer that came in one read, where only its length can change."""
+        self._kept = None
+        head = data[: len(data) - len(body)]
+        if self._chunked or not body or len(head) > _MAX_KEPT_BYTES or not head.startswith(b"HTTP/1.1 "):
+            return
+        found = _LENGTH_LINE.search(head)
+        at = [index for index, header in enumerate(self.headers) if header[0] == b"content-length"]
+        if found is not None and len(at) == 1 and head.count(b"\r\n\r\n") == 1:  # no interim answer before it
+            self._kept = _KeptHead(
+                head[: found.start(1)], head[found.end(1) :], self.status, self.headers.copy(), at[0]
+            )
 
     def _taken(self, data: bytes) -> bytes:
         pieces = self._pieces

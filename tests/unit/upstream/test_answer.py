@@ -91,9 +91,14 @@ BAD = {
 }
 
 
-def read(pieces: Iterable[bytes], *, head: int = 65536, body: int = 1 << 20) -> tuple[Outcome, Answer]:
-    """Feed pieces until the answer is complete or bad."""
+def read(
+    pieces: Iterable[bytes], *, head: int = 65536, body: int = 1 << 20, after: bytes = b""
+) -> tuple[Outcome, Answer]:
+    """Feed pieces until the answer is complete or bad; `after` is an answer that the connection brought before."""
     answer = Answer()
+    if after:
+        answer.begin(65536, 1 << 20)
+        answer.feed(after)
     answer.begin(head, body)
     got = b""
     try:
@@ -191,6 +196,65 @@ def test_several_answers_are_read_one_after_the_other() -> None:
             assert answer.feed(raw) == body
             assert (answer.status, answer.headers, answer.complete) == (status, headers, True)
             assert answer.reusable
+
+
+def of_length(length: int, *, status: bytes = b"200 OK", line: bytes = b"Content-Length") -> bytes:
+    """An answer like the last one of its server, but for its body."""
+    return b"HTTP/1.1 %b\r\nServer: x\r\n%b: %d\r\nX-A: b\r\n\r\n%b" % (status, line, length, b"z" * length)
+
+
+_FIRST = of_length(12)
+LIKE_IT = {
+    "the same": _FIRST,
+    "a longer body": of_length(1234),
+    "a shorter body": of_length(3),
+    "no body": of_length(0),
+    "another status": of_length(12, status=b"500 Oh"),
+    "another name of the length": of_length(12, line=b"content-length"),
+    "a length with a sign": _FIRST.replace(b": 12", b": +12"),
+    "a length of no digits": _FIRST.replace(b": 12", b": "),
+    "a length in other digits": _FIRST.replace(b": 12", b": \xb9\xb2"),
+    "two lengths": _FIRST.replace(b"X-A", b"Content-Length: 12\r\nX-A"),
+    "a second length in the first": _FIRST.replace(b": 12", b": 12\r\nContent-Length: 1"),
+    "a head that closes": _FIRST.replace(b"X-A: b", b"Connection: close"),
+    "surplus bytes": _FIRST + b"HTTP/1.1 200 OK\r\n",
+    "two answers": _FIRST * 2,
+    "a line end behind it": _FIRST + b"\r\n",
+    "a line end before it": b"\r\n" + _FIRST,
+    "an interim answer first": b"HTTP/1.1 100 Continue\r\n\r\n" + _FIRST,
+    "a body too few": _FIRST[:-1],
+}
+
+
+@pytest.mark.parametrize("name", LIKE_IT)
+def test_an_answer_means_the_same_whether_or_not_its_head_was_known(name: str) -> None:
+    raw = LIKE_IT[name]
+    for head, body in ((65536, 1 << 20), (len(_FIRST) - 13, 1 << 20), (65536, 11)):
+        for place in range(len(raw)):
+            known, one = read(cut(raw, place), head=head, body=body, after=_FIRST)
+            fresh, other = read(cut(raw, place), head=head, body=body)
+            assert known == fresh, place
+            assert one.reusable == other.reusable, place
+
+
+def test_what_a_receiver_does_to_its_headers_is_not_seen_by_the_next() -> None:
+    answer = Answer()
+    for length in (12, 5, 12):
+        answer.begin(65536, 1 << 20)
+        answer.feed(of_length(length))
+        assert answer.headers == [(b"server", b"x"), (b"content-length", b"%d" % length), (b"x-a", b"b")]
+        answer.headers.clear()
+
+
+def test_a_head_that_is_like_the_last_one_is_not_parsed_again() -> None:
+    answer = Answer()
+    answer.begin(65536, 1 << 20)
+    answer.feed(_FIRST)
+    answer.close()  # there is no parser any more
+    answer.begin(65536, 1 << 20)
+    assert answer.feed(of_length(77)) == b"z" * 77
+    assert answer.complete
+    assert answer.reusable
 
 
 def test_a_head_within_its_limit_is_read_and_a_longer_one_refused_however_it_is_cut() -> None:
