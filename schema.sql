@@ -410,14 +410,17 @@ CREATE TABLE public.budget_alert_deliveries (
 
 CREATE TABLE public.budget_alerts (
     id uuid DEFAULT uuidv7() NOT NULL,
-    budget_id uuid NOT NULL,
-    period_id bigint NOT NULL,
+    budget_id uuid,
+    period_id bigint,
     kind text NOT NULL,
     threshold_percent integer DEFAULT 0 NOT NULL,
     spent_nano_usd bigint NOT NULL,
     limit_nano_usd bigint NOT NULL,
     raised_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT budget_alerts_kind_check CHECK ((kind = ANY (ARRAY['threshold'::text, 'burn_rate'::text, 'exceeded'::text])))
+    place text,
+    reason text,
+    CONSTRAINT budget_alerts_kind_check CHECK ((kind = ANY (ARRAY['threshold'::text, 'burn_rate'::text, 'exceeded'::text, 'journal_unwritable'::text]))),
+    CONSTRAINT budget_alerts_subject_check CHECK (((kind = 'journal_unwritable'::text) = ((budget_id IS NULL) AND (period_id IS NULL) AND (place IS NOT NULL))))
 );
 
 CREATE TABLE public.budget_periods (
@@ -1114,6 +1117,8 @@ CREATE INDEX benchmark_results_suite_id_idx ON public.benchmark_results USING bt
 CREATE INDEX budget_alert_deliveries_due ON public.budget_alert_deliveries USING btree (next_attempt_at) WHERE (next_attempt_at IS NOT NULL);
 
 CREATE INDEX budget_alerts_budget_id ON public.budget_alerts USING btree (budget_id, id);
+
+CREATE INDEX budget_alerts_place ON public.budget_alerts USING btree (kind, place, raised_at) WHERE (place IS NOT NULL);
 
 CREATE INDEX budget_periods_ends_at ON public.budget_periods USING btree (budget_id, ends_at);
 

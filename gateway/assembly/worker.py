@@ -178,6 +178,7 @@ class Worker:
             Valkey.connect(ground.valkey), self.ledger.journal_id, settings.ledger.lost_lease_hours
         )
         self._alerting = Alerting(postgres, self._pool, ground.environ, self.tasks, self.metrics)
+        self._alerting.watch(self.ledger)
         self._once = await AnsweringOnce.open(postgres, ground.secrets, self.tasks, self.metrics)
 
     def _show_figures(self) -> None:

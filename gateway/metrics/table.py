@@ -194,7 +194,7 @@ TABLE: Final[tuple[Spec, ...]] = (
     Spec(
         "budget_alerts_total",
         _C,
-        "Alerts of budgets that were raised, by kind: threshold, burn_rate or exceeded.",
+        "Alerts that were raised, by kind: threshold, burn_rate, exceeded or journal_unwritable.",
         ("kind",),
         cap=10,
     ),
