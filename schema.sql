@@ -25,6 +25,32 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.gateway_announce_members() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF (SELECT count(*) FROM (SELECT FROM changed LIMIT 1001) AS some_rows) > 1000 THEN
+        PERFORM pg_notify('gateway_changes', 'users:reload');
+    ELSE
+        PERFORM pg_notify('gateway_changes', 'users:' || user_id) FROM changed;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION public.gateway_announce_members_of_team() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF (SELECT count(*) FROM (SELECT FROM public.team_members WHERE team_id = NEW.id LIMIT 1001) AS some_rows) > 1000 THEN
+        PERFORM pg_notify('gateway_changes', 'users:reload');
+    ELSE
+        PERFORM pg_notify('gateway_changes', 'users:' || user_id) FROM public.team_members WHERE team_id = NEW.id;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
 CREATE FUNCTION public.gateway_announce_reload() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -52,6 +78,15 @@ CREATE FUNCTION public.gateway_first_key(key uuid) RETURNS uuid
         SELECT k.id, k.rotated_from FROM public.api_keys AS k JOIN line ON k.id = line.rotated_from
     )
     SELECT id FROM line WHERE rotated_from IS NULL
+$$;
+
+CREATE FUNCTION public.gateway_organisation_of_user(member uuid) RETURNS uuid
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT (array_agg(DISTINCT t.organisation_id))[1]
+    FROM public.team_members AS m JOIN public.teams AS t ON t.id = m.team_id
+    WHERE m.user_id = member AND t.deleted_at IS NULL AND t.organisation_id IS NOT NULL
+    HAVING count(DISTINCT t.organisation_id) = 1
 $$;
 
 CREATE FUNCTION public.usage_costs_drop_month(months integer) RETURNS text
@@ -1211,6 +1246,12 @@ CREATE TRIGGER organisations_announce_update AFTER UPDATE ON public.organisation
 CREATE TRIGGER quota_limits_announce_insert AFTER INSERT ON public.quota_limits REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.gateway_announce_changes();
 
 CREATE TRIGGER quota_limits_announce_update AFTER UPDATE ON public.quota_limits REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.gateway_announce_changes();
+
+CREATE TRIGGER team_members_announce_delete AFTER DELETE ON public.team_members REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.gateway_announce_members();
+
+CREATE TRIGGER team_members_announce_insert AFTER INSERT ON public.team_members REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.gateway_announce_members();
+
+CREATE TRIGGER teams_announce_members AFTER UPDATE ON public.teams FOR EACH ROW WHEN (((old.organisation_id IS DISTINCT FROM new.organisation_id) OR ((old.deleted_at IS NULL) <> (new.deleted_at IS NULL)))) EXECUTE FUNCTION public.gateway_announce_members_of_team();
 
 CREATE TRIGGER teams_announce_update AFTER UPDATE ON public.teams REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.gateway_announce_changes();
 
