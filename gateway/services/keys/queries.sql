@@ -50,8 +50,14 @@ WHERE ($1::uuid IS NULL OR k.id < $1)
   AND ($2::text IS NULL OR t.name = $2)
   AND ($3::boolean OR k.revoked_at IS NULL)
   AND ($4::uuid IS NULL OR k.team_id = $4)
+  AND ($5::text IS NULL OR k.name = $5)
+  -- By id, e-mail address or name, as `users_named` reads them.
+  AND ($6::text IS NULL OR k.user_id IN (
+      SELECT u.id FROM users AS u
+      WHERE u.id::text = lower($6) OR to_jsonb(u) ->> 'email' = $6 OR to_jsonb(u) ->> 'name' = $6
+  ))
 ORDER BY k.id DESC
-LIMIT $5;
+LIMIT $7;
 
 -- name: update
 -- $2 names the columns to set; the others keep their values.
