@@ -19,6 +19,7 @@ from gateway.services.catalogue.register import Surroundings as RegisterSurround
 from gateway.services.catalogue.row_ids import RowIds
 from gateway.services.catalogue.service import Catalogue
 from gateway.services.keys.secret import Secrets
+from gateway.services.limits.service import Limits
 from gateway.services.routing.build import Breakers, Surroundings, build_routes
 from gateway.services.routing.key_rings import KeyRings
 from gateway.services.routing.routes import Routes, Routing
@@ -69,13 +70,14 @@ class InForce:
         await self.catalogue.declare(settings)
         await self.catalogue.load()
 
-    def declare(self) -> None:
+    def declare(self, limits: Limits) -> None:
         """Write down what a reload declares, in the background."""
-        self._tasks.spawn(self._declare(self.declared), name="declare providers")
+        self._tasks.spawn(self._declare(self.declared, limits), name="declare providers")
 
-    async def _declare(self, settings: Settings) -> None:
+    async def _declare(self, settings: Settings, limits: Limits) -> None:
         try:
             await self.catalogue.declare(settings)
+            await limits.declare(settings)
         except GatewayError as error:
             _log.warning("the changed configuration is in force, but not noted in the database: %s", error)
 

@@ -177,6 +177,7 @@ class Worker:
         await self.governance.open(
             Valkey.connect(ground.valkey), self.ledger.journal_id, settings.ledger.lost_lease_hours
         )
+        await self.governance.limits.declare(settings)
         self._alerting = Alerting(postgres, self._pool, ground.environ, self.tasks, self.metrics)
         self._alerting.watch(self.ledger)
         self._once = await AnsweringOnce.open(postgres, ground.secrets, self.tasks, self.metrics)
@@ -290,7 +291,7 @@ class Worker:
             )
             changed = diff(self.settings, settings)
             self.apply(settings)
-            self.in_force.declare()
+            self.in_force.declare(self.governance.limits)
         except SettingsError as error:
             self.metrics.config_reloads.child("rejected").inc()
             self.reload_state = {**self.reload_state, "result": "rejected", "error": str(error)}

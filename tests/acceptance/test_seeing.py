@@ -168,3 +168,32 @@ async def test_a_breaker_that_one_worker_opened_is_seen_at_every_worker(tmp_path
             }
             assert seen["dead/gone"]["workers"] == {"closed": 1, "half_open": 0, "open": 1}
             assert 0 < seen["dead/gone"]["retry_in_s"] <= 60
+
+
+async def test_what_a_start_and_a_reload_declare_is_in_the_audit_log_once_however_many_workers_read_it(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "gateway.yaml"
+    text = (
+        "limits: {requests_per_minute: 600}\n"
+        "providers: {demo: {type: demo}}\n"
+        "models: [{name: demo, targets: [{provider: demo, model: demo}]}]\n"
+    )
+    file.write_text(text)
+
+    async def noted(url: str) -> list[tuple[str, str]]:
+        async with (
+            aiohttp.ClientSession(headers=MASTER) as session,
+            session.get(f"{url}/admin/audit?actor=config") as a,
+        ):
+            return [(one["action"], one["object_type"]) for one in reversed((await a.json())["data"])]
+
+    with gateway(tmp_path / "home", file, workers=2) as running:
+        declared = [("created", "provider"), ("created", "model"), ("created", "limit")]
+        assert await noted(running.url) == declared
+        file.write_text(text.replace("600", "500"))
+        deadline = time.monotonic() + 20
+        while len(await noted(running.url)) < 4 and time.monotonic() < deadline:
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(2)  # the other worker has read it, too
+        assert await noted(running.url) == [*declared, ("changed", "limit")]
