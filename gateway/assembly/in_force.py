@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from gateway.assembly.options import fetch_limits, proxy_of
 from gateway.errors import GatewayError
+from gateway.providers.provider import usual_variables
 from gateway.providers.registry import PROVIDERS
 from gateway.server.admin.models import ModelHandlers
 from gateway.server.admin.providers import LiveProviders, ProviderHandlers
@@ -23,7 +24,7 @@ from gateway.services.limits.service import Limits
 from gateway.services.routing.build import Breakers, Surroundings, build_routes
 from gateway.services.routing.key_rings import KeyRings
 from gateway.services.routing.routes import Routes, Routing
-from gateway.settings import Settings
+from gateway.settings import Settings, secret_values
 from gateway.store.crypt import Cipher
 from gateway.store.postgres import Postgres
 from gateway.tasks import Tasks
@@ -105,6 +106,12 @@ class InForce:
         self.left_out = left_out
         self.fetcher = Fetcher(self._pool, rule, fetch_limits(settings), proxy=self._proxy())
         return routes
+
+    def secrets(self) -> set[str]:
+        """The values of all secrets that providers may be sent, and of all others that the settings name."""
+        variables = {name for known in PROVIDERS.values() for name in usual_variables(known.auth)}
+        found = {self._environ.get(name, "").strip() for name in variables}
+        return {value for value in found | secret_values(self.settings, self._environ) if value}
 
     def row_ids(self) -> RowIds:
         """The rows of what is in force, by all the names that clients may use."""

@@ -116,6 +116,7 @@ class Worker:
         self.tasks = Tasks()
         self.metrics = Metrics.open(ground.home / "run" / "metrics", ground.worker)
         self.redactor = Redactor([ground.master_key])
+        self._secrets: set[str] = set()
         self._sink = LineSink(2, self.metrics.log_lines_dropped.child())
         readable = is_terminal(2)
         set_up_logging(self._sink, self.redactor, level=settings.logging.level.upper(), readable=readable)
@@ -225,6 +226,9 @@ class Worker:
 
     def _use_routes(self, settings: Settings) -> None:
         routes = self.in_force.build(settings)
+        before, self._secrets = self._secrets, self.in_force.secrets()
+        # Requests under way may bring an answer to a key that has just been replaced.
+        self.redactor.set_secrets({self.ground.master_key, *before, *self._secrets})
         self.routing.routes = routes
         self.meter.use(Prices.load(price_overrides(self.in_force.settings)), self.in_force.row_ids())
         self.governance.limits.use(self.in_force.settings)
