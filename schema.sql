@@ -25,6 +25,32 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.gateway_announce_members() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF (SELECT count(*) FROM (SELECT FROM changed LIMIT 1001) AS some_rows) > 1000 THEN
+        PERFORM pg_notify('gateway_changes', 'users:reload');
+    ELSE
+        PERFORM pg_notify('gateway_changes', 'users:' || user_id) FROM changed;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION public.gateway_announce_members_of_team() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF (SELECT count(*) FROM (SELECT FROM public.team_members WHERE team_id = NEW.id LIMIT 1001) AS some_rows) > 1000 THEN
+        PERFORM pg_notify('gateway_changes', 'users:reload');
+    ELSE
+        PERFORM pg_notify('gateway_changes', 'users:' || user_id) FROM public.team_members WHERE team_id = NEW.id;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
 CREATE FUNCTION public.gateway_announce_reload() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -52,6 +78,15 @@ CREATE FUNCTION public.gateway_first_key(key uuid) RETURNS uuid
         SELECT k.id, k.rotated_from FROM public.api_keys AS k JOIN line ON k.id = line.rotated_from
     )
     SELECT id FROM line WHERE rotated_from IS NULL
+$$;
+
+CREATE FUNCTION public.gateway_organisation_of_user(member uuid) RETURNS uuid
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT (array_agg(DISTINCT t.organisation_id))[1]
+    FROM public.team_members AS m JOIN public.teams AS t ON t.id = m.team_id
+    WHERE m.user_id = member AND t.deleted_at IS NULL AND t.organisation_id IS NOT NULL
+    HAVING count(DISTINCT t.organisation_id) = 1
 $$;
 
 CREATE FUNCTION public.usage_costs_drop_month(months integer) RETURNS text
@@ -410,14 +445,17 @@ CREATE TABLE public.budget_alert_deliveries (
 
 CREATE TABLE public.budget_alerts (
     id uuid DEFAULT uuidv7() NOT NULL,
-    budget_id uuid NOT NULL,
-    period_id bigint NOT NULL,
+    budget_id uuid,
+    period_id bigint,
     kind text NOT NULL,
     threshold_percent integer DEFAULT 0 NOT NULL,
     spent_nano_usd bigint NOT NULL,
     limit_nano_usd bigint NOT NULL,
     raised_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT budget_alerts_kind_check CHECK ((kind = ANY (ARRAY['threshold'::text, 'burn_rate'::text, 'exceeded'::text])))
+    place text,
+    reason text,
+    CONSTRAINT budget_alerts_kind_check CHECK ((kind = ANY (ARRAY['threshold'::text, 'burn_rate'::text, 'exceeded'::text, 'journal_unwritable'::text]))),
+    CONSTRAINT budget_alerts_subject_check CHECK (((kind = 'journal_unwritable'::text) = ((budget_id IS NULL) AND (period_id IS NULL) AND (place IS NOT NULL))))
 );
 
 CREATE TABLE public.budget_periods (
@@ -1115,6 +1153,8 @@ CREATE INDEX budget_alert_deliveries_due ON public.budget_alert_deliveries USING
 
 CREATE INDEX budget_alerts_budget_id ON public.budget_alerts USING btree (budget_id, id);
 
+CREATE INDEX budget_alerts_place ON public.budget_alerts USING btree (kind, place, raised_at) WHERE (place IS NOT NULL);
+
 CREATE INDEX budget_periods_ends_at ON public.budget_periods USING btree (budget_id, ends_at);
 
 CREATE INDEX context_relationships_child_context_id_idx ON public.context_relationships USING btree (child_context_id);
@@ -1206,6 +1246,12 @@ CREATE TRIGGER organisations_announce_update AFTER UPDATE ON public.organisation
 CREATE TRIGGER quota_limits_announce_insert AFTER INSERT ON public.quota_limits REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.gateway_announce_changes();
 
 CREATE TRIGGER quota_limits_announce_update AFTER UPDATE ON public.quota_limits REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.gateway_announce_changes();
+
+CREATE TRIGGER team_members_announce_delete AFTER DELETE ON public.team_members REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.gateway_announce_members();
+
+CREATE TRIGGER team_members_announce_insert AFTER INSERT ON public.team_members REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.gateway_announce_members();
+
+CREATE TRIGGER teams_announce_members AFTER UPDATE ON public.teams FOR EACH ROW WHEN (((old.organisation_id IS DISTINCT FROM new.organisation_id) OR ((old.deleted_at IS NULL) <> (new.deleted_at IS NULL)))) EXECUTE FUNCTION public.gateway_announce_members_of_team();
 
 CREATE TRIGGER teams_announce_update AFTER UPDATE ON public.teams REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.gateway_announce_changes();
 

@@ -1,13 +1,15 @@
-"""Whatever tells of budgets: the service, and the webhooks that the configuration declares."""
+"""Whatever tells of budgets and of a journal that cannot be written: the service, and the webhooks declared."""
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping, Sequence
 
 from gateway.assembly.options import proxy_of
 from gateway.metrics import Metrics
 from gateway.services.alerts.service import Alerts
 from gateway.services.alerts.webhook import Webhook, signing_key
+from gateway.services.ledger.service import Ledger
 from gateway.settings import Secret, Settings, SettingsError, resolve
 from gateway.settings.alerts import Webhook as Declared
 from gateway.settings.alerts import why_no_webhook
@@ -32,6 +34,11 @@ class Alerting:
         self._environ = environ
         self.alerts = Alerts(postgres, PoolPost(pool, None, AddressRule()), metrics)
         self.alerts.open(tasks)
+
+    def watch(self, ledger: Ledger) -> None:
+        """Tell of a journal that cannot be written."""
+        host = socket.gethostname()
+        ledger.on_unwritable(lambda path, reason: self.alerts.journal_unwritable(f"{host}:{path}", reason))
 
     def prepare(self, settings: Settings) -> Callable[[], None]:
         """Read the webhooks of `settings`; what is returned puts them in force. Raises SettingsError."""

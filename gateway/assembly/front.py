@@ -101,7 +101,7 @@ class Front:
             *register_routes(worker.postgres, worker.keys.register),
             *worker.governance.admin_routes(),
             *worker.in_force.admin_routes(worker.routing, lambda: worker.dispatch),
-            *StatePages(worker.routing, self._config_page).routes(),
+            *StatePages(worker.routing, worker.metrics, self._config_page).routes(),
         ]
 
     def _config_page(self) -> dict[str, Any]:

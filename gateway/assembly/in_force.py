@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from gateway.assembly.options import fetch_limits, proxy_of
 from gateway.errors import GatewayError
+from gateway.providers.provider import usual_variables
 from gateway.providers.registry import PROVIDERS
 from gateway.server.admin.models import ModelHandlers
 from gateway.server.admin.providers import LiveProviders, ProviderHandlers
@@ -19,10 +20,11 @@ from gateway.services.catalogue.register import Surroundings as RegisterSurround
 from gateway.services.catalogue.row_ids import RowIds
 from gateway.services.catalogue.service import Catalogue
 from gateway.services.keys.secret import Secrets
+from gateway.services.limits.service import Limits
 from gateway.services.routing.build import Breakers, Surroundings, build_routes
 from gateway.services.routing.key_rings import KeyRings
 from gateway.services.routing.routes import Routes, Routing
-from gateway.settings import Settings
+from gateway.settings import Settings, secret_values
 from gateway.store.crypt import Cipher
 from gateway.store.postgres import Postgres
 from gateway.tasks import Tasks
@@ -69,13 +71,14 @@ class InForce:
         await self.catalogue.declare(settings)
         await self.catalogue.load()
 
-    def declare(self) -> None:
+    def declare(self, limits: Limits) -> None:
         """Write down what a reload declares, in the background."""
-        self._tasks.spawn(self._declare(self.declared), name="declare providers")
+        self._tasks.spawn(self._declare(self.declared, limits), name="declare providers")
 
-    async def _declare(self, settings: Settings) -> None:
+    async def _declare(self, settings: Settings, limits: Limits) -> None:
         try:
             await self.catalogue.declare(settings)
+            await limits.declare(settings)
         except GatewayError as error:
             _log.warning("the changed configuration is in force, but not noted in the database: %s", error)
 
@@ -103,6 +106,12 @@ class InForce:
         self.left_out = left_out
         self.fetcher = Fetcher(self._pool, rule, fetch_limits(settings), proxy=self._proxy())
         return routes
+
+    def secrets(self) -> set[str]:
+        """The values of all secrets that providers may be sent, and of all others that the settings name."""
+        variables = {name for known in PROVIDERS.values() for name in usual_variables(known.auth)}
+        found = {self._environ.get(name, "").strip() for name in variables}
+        return {value for value in found | secret_values(self.settings, self._environ) if value}
 
     def row_ids(self) -> RowIds:
         """The rows of what is in force, by all the names that clients may use."""

@@ -116,6 +116,7 @@ class Worker:
         self.tasks = Tasks()
         self.metrics = Metrics.open(ground.home / "run" / "metrics", ground.worker)
         self.redactor = Redactor([ground.master_key])
+        self._secrets: set[str] = set()
         self._sink = LineSink(2, self.metrics.log_lines_dropped.child())
         readable = is_terminal(2)
         set_up_logging(self._sink, self.redactor, level=settings.logging.level.upper(), readable=readable)
@@ -177,7 +178,9 @@ class Worker:
         await self.governance.open(
             Valkey.connect(ground.valkey), self.ledger.journal_id, settings.ledger.lost_lease_hours
         )
+        await self.governance.limits.declare(settings)
         self._alerting = Alerting(postgres, self._pool, ground.environ, self.tasks, self.metrics)
+        self._alerting.watch(self.ledger)
         self._once = await AnsweringOnce.open(postgres, ground.secrets, self.tasks, self.metrics)
 
     def _show_figures(self) -> None:
@@ -223,6 +226,9 @@ class Worker:
 
     def _use_routes(self, settings: Settings) -> None:
         routes = self.in_force.build(settings)
+        before, self._secrets = self._secrets, self.in_force.secrets()
+        # Requests under way may bring an answer to a key that has just been replaced.
+        self.redactor.set_secrets({self.ground.master_key, *before, *self._secrets})
         self.routing.routes = routes
         self.meter.use(Prices.load(price_overrides(self.in_force.settings)), self.in_force.row_ids())
         self.governance.limits.use(self.in_force.settings)
@@ -289,7 +295,7 @@ class Worker:
             )
             changed = diff(self.settings, settings)
             self.apply(settings)
-            self.in_force.declare()
+            self.in_force.declare(self.governance.limits)
         except SettingsError as error:
             self.metrics.config_reloads.child("rejected").inc()
             self.reload_state = {**self.reload_state, "result": "rejected", "error": str(error)}

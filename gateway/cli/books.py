@@ -9,13 +9,12 @@ from typing import Any, Final
 
 import click
 
-from gateway.cli.database import database_options, print_json, print_list, print_table, with_stores
+from gateway.cli.database import database_options, operator, print_json, print_list, print_table, with_stores
 from gateway.errors import GatewayError
 from gateway.services.budgets.books import Books
 from gateway.services.budgets.losses import Holder, Losses
 from gateway.services.budgets.verifying import Difference, Verdict, Verification
 from gateway.services.quota.inspection import Inspection
-from gateway.store.audit import CLI
 from gateway.store.postgres import Postgres
 from gateway.store.valkey import Valkey
 
@@ -47,7 +46,7 @@ def verify(*, repair: bool, everything: bool, home: Path, as_json: bool) -> None
         found = await verification.verify(everything=everything)
         if not (repair and found.differences):
             return found, found
-        await verification.repair(found.differences, CLI)
+        await verification.repair(found.differences, operator())
         return found, await verification.verify(everything=everything)
 
     try:
@@ -89,7 +88,7 @@ def write_off(*, worker_id: uuid.UUID, home: Path, as_json: bool) -> None:
     """
 
     async def work(postgres: Postgres, valkey: Valkey | None) -> Mapping[int, int]:
-        return await Losses(postgres, Inspection(_needed(valkey))).write_off(worker_id, CLI)
+        return await Losses(postgres, Inspection(_needed(valkey))).write_off(worker_id, operator())
 
     lost = with_stores(home, work)
     record = {"worker": str(worker_id), "written_off_usd": sum(lost.values()) / 1e9, "periods": _by_period(lost)}

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +26,7 @@ from rich.text import Text
 from gateway.errors import GatewayError
 from gateway.server.admin.request import AdminHandler, AdminRequest
 from gateway.services.keys.secret import SecretError, Secrets
-from gateway.store.audit import CLI
+from gateway.store.audit import CLI, Actor
 from gateway.store.embedded import EmbeddedStores
 from gateway.store.embedded_valkey import SOCKET
 from gateway.store.home import Home, HomeInUseError
@@ -66,7 +69,7 @@ def ask(home: Path, find: Find, request: AdminRequest) -> dict[str, Any]:
     async def answer() -> dict[str, Any]:
         async with _database(home) as (postgres, secrets):
             handle = await find(postgres, secrets)
-            _, payload = await handle(request)
+            _, payload = await handle(replace(request, actor=operator()))
             assert isinstance(payload, dict)  # downloads have no command
             return payload
 
@@ -106,6 +109,16 @@ def ask_all(
         if not page["has_more"]:
             return found
         asked["after"] = page["last_id"]
+
+
+def operator() -> Actor:
+    """Who runs the command, for the audit log: `cli:USER@HOST`, the user as the operating system knows it."""
+    user_id = os.getuid()
+    try:
+        user = pwd.getpwuid(user_id).pw_name
+    except KeyError:  # a container may run as a user that has no name
+        user = str(user_id)
+    return replace(CLI, name=f"{CLI.name}:{user}@{socket.gethostname()}")
 
 
 def over(handler: Callable[[Postgres], AdminHandler]) -> Find:

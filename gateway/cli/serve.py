@@ -12,6 +12,7 @@ import sys
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ from gateway.store.postgres import Address, Postgres
 from gateway.store.process import EmbeddedError
 
 _DEFAULT_HOME = "~/.kubechat-gateway"
+# What is served where no configuration is given; config/gateway.yaml is the same, to be changed.
+_BUILT_IN = Path(str(resources.files("gateway.settings") / "demo.yaml"))
 _WORKER_GROUND = "GATEWAY_WORKER_GROUND"
 _MASTER = "GATEWAY_MASTER_KEY"
 _REFUSALS = (
@@ -58,7 +61,7 @@ _REFUSALS = (
 class Options:
     """The command line's wishes; None where it has none and the configuration decides."""
 
-    config: Path | None
+    config: Path
     host: str | None
     port: int | None
     workers: int | None
@@ -82,7 +85,7 @@ class Options:
 )
 def serve(*, config: Path | None, host: str | None, port: int | None, workers: int | None, home: Path) -> None:
     """Serve until SIGTERM or Ctrl-C; the first drains, a second ends at once. SIGHUP reloads the configuration."""
-    options = Options(config, host, port, workers, home.expanduser().absolute())
+    options = Options(config or _BUILT_IN, host, port, workers, home.expanduser().absolute())
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             handed_down = os.environ.pop(_WORKER_GROUND, None)
@@ -94,8 +97,6 @@ def serve(*, config: Path | None, host: str | None, port: int | None, workers: i
 
 
 def _load(options: Options) -> Settings:
-    if options.config is None:
-        raise click.UsageError("give a configuration: --config FILE")
     settings = load(options.config, os.environ, KEY_VARIABLES.keys(), STAGES)
     changes = {
         name: value
@@ -231,8 +232,7 @@ async def _supervise(options: Options, ground: Ground, host: str, port: int) -> 
     if ENV_SECRET not in env:
         env[ENV_SECRET] = b64encode(ground.secrets.current.material).decode()
     command = [sys.executable, "-m", "gateway", "serve", "--home", str(ground.home)]
-    if options.config is not None:
-        command += ["--config", str(options.config.absolute())]
+    command += ["--config", str(options.config.absolute())]
     metrics = Metrics.open(ground.home / "run" / "metrics", "supervisor")
     redact = Redactor([ground.master_key])
     sink = LineSink(2, metrics.log_lines_dropped.child())

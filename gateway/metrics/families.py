@@ -116,8 +116,7 @@ class Family(Generic[_Child]):
     def _new(self, labels: tuple[str, ...]) -> _Child:
         if len(labels) != len(self.spec.labels):
             raise ValueError(f"{self.spec.name} has the labels {self.spec.labels}, not {len(labels)} values")
-        # A lone surrogate cannot be written as UTF-8.
-        labels = tuple(v[:MAX_LABEL_CHARS].encode("utf-8", "replace").decode() for v in labels)
+        labels = labels_of(*labels)
         known = self._children.get(labels)
         if known is not None:
             return known
@@ -142,6 +141,11 @@ class Family(Generic[_Child]):
         child = self._make(self._slots.values, at, self.spec.buckets)
         self._children[labels] = child
         return child
+
+
+def labels_of(*values: str) -> tuple[str, ...]:
+    """The values as a series has them: cut, and without lone surrogates, which cannot be written as UTF-8."""
+    return tuple(value[:MAX_LABEL_CHARS].encode("utf-8", "replace").decode() for value in values)
 
 
 def bounded(spec: Spec, labels: tuple[str, ...]) -> tuple[str, ...]:

@@ -13,13 +13,14 @@ from gateway.metrics.exposition import Pace, render
 from gateway.metrics.families import Counter, CounterFamily, Family, Gauge, GaugeFamily, Histogram, HistogramFamily
 from gateway.metrics.slots import Slots
 from gateway.metrics.table import SPECS, TABLE, Kind
-from gateway.metrics.totals import Directory, Memory, Totals
+from gateway.metrics.totals import Directory, Memory, Rows, Totals
 
 _log = logging.getLogger("gateway.metrics")
 
 
 class _Source(Protocol):
     def read(self, pause: Callable[[], None]) -> Totals: ...
+    def read_gauge(self, metric: str) -> list[Rows]: ...
     def fold(self) -> int: ...
 
 
@@ -55,6 +56,7 @@ class Metrics:
         self.fallbacks: CounterFamily = counter("fallbacks_total")
         self.retry_budget_exhausted: CounterFamily = counter("retry_budget_exhausted_total")
         self.breaker_state: GaugeFamily = gauge("breaker_state")
+        self.breaker_retry: GaugeFamily = gauge("breaker_retry_seconds")
         self.provider_keys_benched: GaugeFamily = gauge("provider_keys_benched")
         self.pool_connections: GaugeFamily = gauge("pool_connections")
         self.pool_created: CounterFamily = counter("pool_created_total")
@@ -154,6 +156,14 @@ class Metrics:
         spec = SPECS[name]
         row = self._source.read(lambda: None).get(name, {}).get(labels)
         return row[0] / spec.slots_per_unit if row else 0.0
+
+    async def of_each_worker(self, name: str) -> list[dict[tuple[str, ...], float]]:
+        """A gauge's values in each live worker, by their labels: this worker's as they are now, the others' as of their
+        last refresh. A worker without any is left out. Raises KeyError for a name that is not in the table."""
+        spec = SPECS[name]
+        self.refresh()
+        workers = await asyncio.to_thread(self._source.read_gauge, name)
+        return [{labels: row[0] / spec.slots_per_unit for labels, row in rows.items()} for rows in workers]
 
     def close(self) -> None:
         """Stop being a live worker: gauges vanish from scrapes, totals stay."""

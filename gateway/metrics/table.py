@@ -140,6 +140,15 @@ TABLE: Final[tuple[Spec, ...]] = (
         _G,
         "Circuit breaker of a target: 0 closed, 1 half-open, 2 open.",
         ("provider", "target"),
+        cap=400,
+        across=Across.MAX,
+    ),
+    Spec(
+        "breaker_retry_seconds",
+        _G,
+        "How long an open circuit breaker still keeps a target from being tried.",
+        ("provider", "target"),
+        cap=400,
         across=Across.MAX,
     ),
     Spec(
@@ -185,7 +194,7 @@ TABLE: Final[tuple[Spec, ...]] = (
     Spec(
         "budget_alerts_total",
         _C,
-        "Alerts of budgets that were raised, by kind: threshold, burn_rate or exceeded.",
+        "Alerts that were raised, by kind: threshold, burn_rate, exceeded or journal_unwritable.",
         ("kind",),
         cap=10,
     ),

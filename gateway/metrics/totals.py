@@ -28,8 +28,10 @@ from gateway.metrics.table import FINGERPRINT, OTHER, SPECS, Across, Kind, Spec
 
 _log = logging.getLogger("gateway.metrics")
 
-# metric → label values → slots
-Totals = dict[str, dict[tuple[str, ...], list[float]]]
+# label values → slots
+Rows = dict[tuple[str, ...], list[float]]
+# by metric
+Totals = dict[str, Rows]
 
 _READ_TRIES: Final = 20
 _PAUSE_EVERY: Final = 16
@@ -46,6 +48,11 @@ class Memory:
         totals: Totals = {}
         _merge(totals, self._slots.series, self._slots.values, True, pause)
         return totals
+
+    def read_gauge(self, metric: str) -> list[Rows]:
+        """This process's values of a gauge, where it has any."""
+        rows = self.read(lambda: None).get(metric)
+        return [rows] if rows else []
 
     def fold(self) -> int:
         """There is nothing to fold."""
@@ -88,6 +95,17 @@ class Directory:
         """Sums over all workers: counters and histograms of the dead ones too, gauges of the live ones only."""
         with self._one_at_a_time:
             return self._read(pause)
+
+    def read_gauge(self, metric: str) -> list[Rows]:
+        """The values of a gauge in each live worker that has any."""
+        found = []
+        with self._one_at_a_time:
+            for name in self._names():
+                worker: Totals = {}
+                self._read_worker(worker, name, lambda: None)
+                if rows := worker.get(metric):  # a dead worker has no gauges
+                    found.append(rows)
+        return found
 
     def _read(self, pause: Callable[[], None]) -> Totals:
         for _ in range(_READ_TRIES):

@@ -3,30 +3,50 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from typing import Final
 
+from gateway.services.keys.key import Key
 from gateway.wire.reporting import HEADER, read_tags, read_user
 
 OTHER: Final = "other"
 _HASH_CHARS: Final = 32
 _NOTHING: Final[tuple[str, tuple[str, ...]]] = ("", ())
+_DAY_S: Final = 86_400
+# What a worker remembers of all teams together, some 100 bytes each; beyond that it begins anew before the day ends.
+_MOST_NAMES: Final = 500_000
 
 
 class Reporting:
     """Says for each request what to write of its end user and its tags.
 
     `hash_key`, where it is given, makes of every user the first 128 bits of its HMAC-SHA256, in hex: equal ones stay
-    equal, and nobody without the gateway's secret can tell or try out who it is. A worker reports the first `max_tags`
-    tags and `max_users` users that it sees under their names, until it ends, and all later ones as `other`.
+    equal, and nobody without the gateway's secret can tell or try out who it is. Of each team, or of each key without
+    one, a worker reports the first `max_tags` tags and `max_users` users of a day (UTC) under their names, and all
+    later ones as `other`.
     """
 
-    def __init__(self, *, max_tags: int, max_users: int, hash_key: bytes | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        max_tags: int,
+        max_users: int,
+        hash_key: bytes | None = None,
+        clock: Callable[[], float] = time.time,
+        most_names: int = _MOST_NAMES,
+    ) -> None:
         self._max_tags = max_tags
         self._max_users = max_users
         self._hash_key = hash_key
-        self._tags: set[str] = set()
-        self._users: set[str] = set()
+        self._clock = clock
+        self._most_names = max(most_names, 2 * (max_tags + max_users))
+        self._day = 0
+        self._names = 0
+        # By holder. Hashes of names: a name that shares one with another is reported although it is one too many.
+        self._tags: dict[str, set[int]] = defaultdict(set)
+        self._users: dict[str, set[int]] = defaultdict(set)
 
     def end_user(self, document: Mapping[str, object]) -> str:
         """Whom the request is for, hashed where that is asked for, whatever number there is; "" where it names nobody.
@@ -38,22 +58,34 @@ class Reporting:
             user = hmac.digest(self._hash_key, user.encode("utf-8", "surrogatepass"), "sha256").hex()[:_HASH_CHARS]
         return user
 
-    def of(self, headers: Mapping[bytes, bytes], document: Mapping[str, object]) -> tuple[str, tuple[str, ...]]:
-        """The end user and the tags to write down. Raises GatewayError(invalid_field)."""
+    def of(
+        self, headers: Mapping[bytes, bytes], document: Mapping[str, object], key: Key
+    ) -> tuple[str, tuple[str, ...]]:
+        """The end user and the tags to write down of a request of `key`. Raises GatewayError(invalid_field)."""
         header = headers.get(HEADER)
-        if header is None and "metadata" not in document:
-            if "user" not in document:
-                return _NOTHING
-            return self._known(self._users, self.end_user(document), self._max_users), ()
-        tags = read_tags(header, document)
-        kept = tuple(dict.fromkeys(self._known(self._tags, tag, self._max_tags) for tag in tags))
-        return self._known(self._users, self.end_user(document), self._max_users), kept
+        if header is None and "user" not in document and "metadata" not in document:
+            return _NOTHING
+        tags, user = read_tags(header, document), self.end_user(document)
+        if not tags and not user:
+            return _NOTHING
+        self._forget_in_time()
+        holder = key.team_id or key.line_id or ""
+        kept = tuple(dict.fromkeys(self._known(self._tags[holder], tag, self._max_tags) for tag in tags))
+        return self._known(self._users[holder], user, self._max_users), kept
 
-    @staticmethod
-    def _known(seen: set[str], value: str, most: int) -> str:
-        if not value or value in seen:
-            return value
+    def _forget_in_time(self) -> None:
+        day = int(self._clock() // _DAY_S)
+        if day != self._day or self._names >= self._most_names:
+            self._day, self._names = day, 0
+            self._tags.clear()
+            self._users.clear()
+
+    def _known(self, seen: set[int], name: str, most: int) -> str:
+        known_as = hash(name)
+        if not name or known_as in seen:
+            return name
         if len(seen) >= most:
             return OTHER
-        seen.add(value)
-        return value
+        seen.add(known_as)
+        self._names += 1
+        return name

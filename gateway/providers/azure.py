@@ -27,7 +27,7 @@ PROVIDER = Provider(
     keeps_foreign=False,
     name="azure",
     base_url="",
-    auth=Signed("entra", env="AZURE_OPENAI_API_KEY", header="api-key"),
+    auth=Signed("entra", env="AZURE_OPENAI_API_KEY", header="api-key", secrets=("AZURE_CLIENT_SECRET",)),
     options={"api_version": "2024-10-21"},
     paths={
         "chat": f"{_DEPLOYMENT}/chat/completions{_VERSION}",

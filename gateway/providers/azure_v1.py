@@ -12,7 +12,7 @@ PROVIDER = Provider(
     keeps_foreign=False,
     name="azure_v1",
     base_url="",
-    auth=Signed("entra", env="AZURE_OPENAI_API_KEY", header="api-key"),
+    auth=Signed("entra", env="AZURE_OPENAI_API_KEY", header="api-key", secrets=("AZURE_CLIENT_SECRET",)),
     paths={
         "chat": "/openai/v1/chat/completions",
         "completions": "/openai/v1/completions",

@@ -10,7 +10,7 @@ from gateway.providers.provider import Extra, Provider, Signed
 PROVIDER = Provider(
     name="bedrock",
     base_url="https://bedrock-runtime.{region}.amazonaws.com",
-    auth=Signed("aws", env="AWS_BEARER_TOKEN_BEDROCK"),
+    auth=Signed("aws", env="AWS_BEARER_TOKEN_BEDROCK", secrets=("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")),
     dialect="bedrock",
     options={"region": "us-east-1"},
     models_path="https://bedrock.{region}.amazonaws.com/foundation-models",

@@ -47,18 +47,26 @@ class Signed:
     """Authentication that is worked out for each request, or for an hour: see `upstream/credentials`.
 
     `scheme` is aws (SigV4), google (service account) or entra (client credentials). A plain key, where one is
-    given, goes into `header` instead; `env` is that key's usual variable.
+    given, goes into `header` instead; `env` is that key's usual variable. `secrets` are the usual variables of what it
+    signs with.
     """
 
     scheme: str
     env: str = ""
     header: str = "authorization"
+    secrets: tuple[str, ...] = ()
 
     def headers(self, secret: str) -> dict[str, str]:
         """The header for a plain key; none for an empty one."""
         if not secret:
             return {}
         return {self.header: f"Bearer {secret}" if self.header == "authorization" else secret}
+
+
+def usual_variables(auth: Bearer | NoAuth | HeaderKey | Signed) -> tuple[str, ...]:
+    """The environment variables that a provider's secrets are usually in."""
+    more = auth.secrets if isinstance(auth, Signed) else ()
+    return (auth.env, *more) if auth.env else more
 
 
 @dataclass(frozen=True, slots=True)

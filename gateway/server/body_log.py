@@ -10,6 +10,8 @@ from gateway.pipeline.call import Call, Reply
 _log = logging.getLogger("gateway.bodies")
 
 MAX_BYTES = 65_536
+_LONGEST_WORD = 1024
+_ENDS = (" ", "\n", "\t", '"', "'")
 
 Bodies = Literal["none", "errors", "all"]
 
@@ -54,4 +56,9 @@ class BodyLog:
 
 
 def _text(body: bytes) -> str:
-    return body[:MAX_BYTES].decode(errors="replace")
+    text = body[:MAX_BYTES].decode(errors="replace")
+    if len(body) <= MAX_BYTES:
+        return text
+    # A secret that the cut went through is no longer known as one: the last word goes with it.
+    kept, tail = text[:-_LONGEST_WORD], text[-_LONGEST_WORD:]
+    return f"{kept}{tail[: 1 + max(map(tail.rfind, _ENDS))]}…"

@@ -7,13 +7,18 @@ import time
 from collections.abc import Callable, Mapping
 
 from gateway.metrics import Metrics
+from gateway.metrics.families import Gauge
 from gateway.server.gate import Gate
 from gateway.services.keys.service import Keys
 from gateway.services.ledger.service import Ledger
 from gateway.services.quota.service import Quota
 from gateway.services.routing.routes import Routing
+from gateway.upstream.health import CLOSED
 from gateway.upstream.pool import Pool
 from gateway.upstream.target import Account
+
+# So many at a time have series of their own: whoever may ask for undeclared ones must not use up the declared ones'.
+_MOST_UNDECLARED = 100
 
 
 def show_gauges(
@@ -46,11 +51,31 @@ def show_gauges(
         stale.set(stale_s)
         postgres_up.set(stale_s < 3.0)
         valkey_up.set(valkey_is_up())
-        for target in routing.routes.targets:
-            metrics.breaker_state.child(target.provider, target.name).set(target.breaker.state)
 
     metrics.on_collect(collect)
+    show_breakers(metrics, routing)
     show_journal(metrics, ledger)
+
+
+def show_breakers(metrics: Metrics, routing: Routing) -> None:
+    """Have `metrics` show the breakers of all declared targets and of some undeclared ones that were asked for; closed
+    for one that is gone. Where targets share a series, it has the worst."""
+    shown: dict[tuple[Gauge, Gauge], tuple[int, float]] = {}
+
+    def collect() -> None:
+        routes = routing.routes
+        gone = dict.fromkeys(shown, (CLOSED, 0.0))
+        shown.clear()
+        for target in (*routes.targets, *routes.asked_for()[:_MOST_UNDECLARED]):
+            labels = target.provider, target.name
+            series = metrics.breaker_state.child(*labels), metrics.breaker_retry.child(*labels)
+            breaker = target.breaker
+            shown[series] = max(shown.get(series, (CLOSED, 0.0)), (breaker.state, breaker.retry_in_s()))
+        for (state, retry), (state_now, retry_s) in {**gone, **shown}.items():
+            state.set(state_now)
+            retry.set(retry_s)
+
+    metrics.on_collect(collect)
 
 
 def show_journal(metrics: Metrics, ledger: Ledger) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Final
+from urllib.parse import quote
+
+import orjson
 
 MASK: Final = "***"
 
@@ -29,6 +32,12 @@ _PATTERNS: Final = tuple(
 )
 
 
+def _forms(secret: str) -> set[str]:
+    """The secret as it is, as JSON has it inside a text (some writers escape `/`), and percent-encoded."""
+    as_json = orjson.dumps(secret).decode()[1:-1]
+    return {secret, as_json, as_json.replace("/", "\\/"), quote(secret, safe="")}
+
+
 class Redactor:
     """Masks what looks like a credential, and the secrets it was given by value."""
 
@@ -37,8 +46,10 @@ class Redactor:
         self.set_secrets(secrets)
 
     def set_secrets(self, secrets: Iterable[str]) -> None:
-        """Mask these values from now on (a reload may bring others); those under 6 characters are left out."""
-        worth = sorted({s for s in secrets if len(s) >= _MIN_SECRET_CHARS}, key=len, reverse=True)
+        """Mask these values from now on (a reload may bring others), also as JSON and as part of a URL; those under 6
+        characters are left out."""
+        long = [s for s in secrets if len(s) >= _MIN_SECRET_CHARS]
+        worth = sorted({form for s in long for form in _forms(s)}, key=len, reverse=True)
         self._secrets = re.compile("|".join(map(re.escape, worth))) if worth else None
 
     def __call__(self, text: str) -> str:

@@ -23,7 +23,7 @@ from gateway.settings.catalogue import (
 )
 from gateway.settings.changes import RESTART_ONLY, diff, dump, needs_restart
 from gateway.settings.governance import MOST_A_LIMIT, Limits
-from gateway.settings.loading import fingerprint, load, watched_files
+from gateway.settings.loading import fingerprint, load, secret_values, watched_files
 from gateway.settings.mistakes import Mistake, Origin, SettingsError
 from gateway.settings.root import Settings
 from gateway.settings.secrets import Secret, is_set, resolve
@@ -91,5 +91,6 @@ __all__ = [
     "pico_usd_per_search_unit",
     "pico_usd_per_token",
     "resolve",
+    "secret_values",
     "watched_files",
 ]

@@ -64,10 +64,14 @@ class Reporting(Section):
     """Tags and end users that callers name: `x-gateway-tags`, `metadata.tags`, `user`."""
 
     max_distinct_tags: Count = Field(
-        default=1000, description="tags that a worker reports by name; those it sees later are reported as `other`"
+        default=1000,
+        description="tags of a team (or of a key without one) that a worker reports by name in a day; later ones are "
+        "`other`",
     )
     max_distinct_users: Count = Field(
-        default=100_000, description="end users that a worker reports by name; those it sees later are `other`"
+        default=100_000,
+        description="end users of a team (or of a key without one) that a worker reports by name in a day; later ones "
+        "are `other`",
     )
     hash_users: bool = Field(
         default=False, description="write down a keyed hash of `user`; the key comes from GATEWAY_SECRET_KEY"

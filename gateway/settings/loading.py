@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from gateway.settings.merging import Merge
 from gateway.settings.mistakes import Mistake, Origin, SettingsError, nearest, shown_path
 from gateway.settings.root import Settings
 from gateway.settings.schema import keys_at, leaf_paths
-from gateway.settings.secrets import Secret
+from gateway.settings.secrets import Secret, is_set, resolve
 from gateway.settings.section import Section
 from gateway.settings.yaml_source import Path_, Source
 
@@ -101,25 +101,32 @@ def _without(data: dict[str, Any], wrong: Iterable[Path_]) -> Settings | None:
 def watched_files(settings: Settings) -> tuple[Path, ...]:
     """All files whose change calls for a reload: the YAML, certificates, and the files that hold secrets."""
     found: dict[Path, None] = dict.fromkeys(settings.source_files)
-
-    def walk(value: object) -> None:
-        if isinstance(value, Secret):
-            if value.path is not None:
-                found[value.path] = None
-        elif isinstance(value, Path):
-            found[value] = None
-        elif isinstance(value, Mapping):
-            for item in value.values():
-                walk(item)
-        elif isinstance(value, tuple):
-            for item in value:
-                walk(item)
-        elif isinstance(value, Section):
-            for name in type(value).model_fields:
-                walk(getattr(value, name))
-
-    walk(settings)
+    for value in _leaves(settings):
+        path = value.path if isinstance(value, Secret) else value
+        if isinstance(path, Path):
+            found[path] = None
     return tuple(found)
+
+
+def secret_values(settings: Settings, environ: Mapping[str, str]) -> set[str]:
+    """The values of all secrets that `settings` name, as they are now; those that cannot be read are left out."""
+    named = {value for value in _leaves(settings) if isinstance(value, Secret) and value.kind != "literal"}
+    return {value for secret in named if is_set(secret, environ) and (value := resolve(secret, environ)) is not None}
+
+
+def _leaves(value: object) -> Iterator[object]:
+    """What is at the ends of sections, mappings and lists."""
+    if isinstance(value, Mapping):
+        inner: Iterable[object] = value.values()
+    elif isinstance(value, tuple):
+        inner = value
+    elif isinstance(value, Section):
+        inner = [getattr(value, name) for name in type(value).model_fields]
+    else:
+        yield value
+        return
+    for item in inner:
+        yield from _leaves(item)
 
 
 def fingerprint(paths: Iterable[Path]) -> Hashable:

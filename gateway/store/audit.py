@@ -23,7 +23,8 @@ MASTER_ROLE = "master"
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who makes a change: `master`, `cli` or an admin key's id; its role; where it calls from, if over the network."""
+    """Who makes a change: `master`, `cli:USER@HOST`, `config` or an admin key's id; its role; where it calls from, if
+    over the network."""
 
     name: str
     role: str
@@ -31,7 +32,8 @@ class Actor:
 
 
 MASTER = Actor(MASTER_ROLE, MASTER_ROLE)
-CLI = Actor("cli", MASTER_ROLE)
+CONFIG = Actor("config", MASTER_ROLE)  # what the configuration declares, at a start or a reload
+CLI = Actor("cli", MASTER_ROLE)  # the commands add who and where
 
 
 async def note(

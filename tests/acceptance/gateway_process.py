@@ -33,7 +33,7 @@ class GatewayProcess:
     def __init__(
         self,
         home: Path,
-        config: Path,
+        config: Path | None,
         *,
         workers: int = 1,
         env: Mapping[str, str] | None = None,
@@ -46,8 +46,10 @@ class GatewayProcess:
         self._out = home.parent / f"{home.name[-40:]}.{self.port}.out"
         self._err = self._out.with_suffix(".err")
         clean = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY") and not k.startswith("GATEWAY_")}
-        command = [sys.executable, "-m", "gateway", "serve", "--config", str(config), "--home", str(home)]
+        command = [sys.executable, "-m", "gateway", "serve", "--home", str(home)]
         command += ["--port", str(self.port), "--workers", str(workers)]
+        if config is not None:
+            command += ["--config", str(config)]
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
                 command, stdout=out, stderr=err, env={**clean, "GATEWAY_MASTER_KEY": MASTER_KEY, **(env or {})}
@@ -121,7 +123,7 @@ def gone(processes: list[psutil.Process], timeout_s: float = 20.0) -> bool:
 
 
 @contextlib.contextmanager
-def gateway(home: Path, config: Path, **options: object) -> Iterator[GatewayProcess]:
+def gateway(home: Path, config: Path | None, **options: object) -> Iterator[GatewayProcess]:
     """A gateway that serves, stopped at the end."""
     running = GatewayProcess(home, config, **options)  # type: ignore[arg-type]
     try:

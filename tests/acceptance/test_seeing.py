@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests.acceptance.gateway_process import MASTER_KEY, gateway
+from tests.acceptance.gateway_process import MASTER_KEY, free_port, gateway
 
 MASTER = {"Authorization": f"Bearer {MASTER_KEY}"}
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -134,3 +134,66 @@ async def test_the_request_line_tells_the_story(tmp_path: Path, outside: Outside
         assert line["client_request_id"] == "client-id-1"
         assert (line["model"], line["provider"], line["status"]) == ("lab-model", "lab", 200)
         assert (line["prompt_tokens"], line["completion_tokens"], line["attempts"]) == (5, 4, 1)
+
+
+async def test_a_breaker_that_one_worker_opened_is_seen_at_every_worker(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(
+        "retries: {attempts: 1}\n"
+        "breaker: {consecutive_failures: 1, open_s: 60}\n"
+        f"providers: {{dead: {{type: openai, base_url: 'http://127.0.0.1:{free_port()}/v1', api_key: none}}}}\n"
+        "models: [{name: gone, targets: [{provider: dead, model: gone}]}]\n"
+    )
+
+    async def fail(url: str, model: str) -> None:
+        async with (
+            aiohttp.ClientSession(headers=MASTER) as session,
+            session.post(f"{url}/v1/chat/completions", json={**CHAT, "model": model}) as answer,
+        ):
+            assert answer.status in (502, 503)
+
+    async def states(url: str) -> dict[str, dict[str, Any]]:
+        async with aiohttp.ClientSession(headers=MASTER) as session, session.get(f"{url}/admin/targets") as answer:
+            return {one["target"]: one for one in (await answer.json())["data"]}
+
+    with gateway(tmp_path / "home", file, workers=2) as running:
+        await fail(running.url, "gone")
+        await fail(running.url, "dead/undeclared")
+        await asyncio.sleep(2)  # a worker's figures are up to a second old for the other
+        for _ in range(20):  # a new connection each time: both workers are asked
+            seen = await states(running.url)
+            assert {name: (one["declared"], one["breaker"]) for name, one in seen.items()} == {
+                "dead/gone": (True, "open"),
+                "dead/undeclared": (False, "open"),
+            }
+            assert seen["dead/gone"]["workers"] == {"closed": 1, "half_open": 0, "open": 1}
+            assert 0 < seen["dead/gone"]["retry_in_s"] <= 60
+
+
+async def test_what_a_start_and_a_reload_declare_is_in_the_audit_log_once_however_many_workers_read_it(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "gateway.yaml"
+    text = (
+        "limits: {requests_per_minute: 600}\n"
+        "providers: {demo: {type: demo}}\n"
+        "models: [{name: demo, targets: [{provider: demo, model: demo}]}]\n"
+    )
+    file.write_text(text)
+
+    async def noted(url: str) -> list[tuple[str, str]]:
+        async with (
+            aiohttp.ClientSession(headers=MASTER) as session,
+            session.get(f"{url}/admin/audit?actor=config") as a,
+        ):
+            return [(one["action"], one["object_type"]) for one in reversed((await a.json())["data"])]
+
+    with gateway(tmp_path / "home", file, workers=2) as running:
+        declared = [("created", "provider"), ("created", "model"), ("created", "limit")]
+        assert await noted(running.url) == declared
+        file.write_text(text.replace("600", "500"))
+        deadline = time.monotonic() + 20
+        while len(await noted(running.url)) < 4 and time.monotonic() < deadline:
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(2)  # the other worker has read it, too
+        assert await noted(running.url) == [*declared, ("changed", "limit")]

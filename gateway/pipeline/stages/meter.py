@@ -113,7 +113,8 @@ class Meter(Stage):
             prompt,
             0 if price is None else price.prompt_cost_nano_usd(prompt, _search_units(job) if price.search_unit else 0),
         )
-        entry.end_user, entry.tags = self.reporting.of(job.headers, job.document)
+        assert job.key is not None
+        entry.end_user, entry.tags = self.reporting.of(job.headers, job.document, job.key)
         if reservation is not None:
             entry.budgets = reservation.periods
             entry.cost_nano_usd = max(entry.cost_nano_usd, reservation.amount)

@@ -1,4 +1,4 @@
-"""`/admin/alerts`: the alerts that budgets gave."""
+"""`/admin/alerts`: the alerts that budgets, and the gateway of itself, gave."""
 
 from __future__ import annotations
 

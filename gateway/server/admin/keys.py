@@ -99,6 +99,8 @@ class KeyPage(Page):
     """The query of `GET /admin/keys`."""
 
     team: Name | None = None
+    user: Name | None = None
+    name: Name | None = None
     include_revoked: bool = False
 
 
@@ -138,6 +140,8 @@ class KeyHandlers:
             after=query.after,
             limit=query.limit,
             team=query.team,
+            name=query.name,
+            user=query.user,
             revoked=query.include_revoked,
             within=request.only_team,
         )

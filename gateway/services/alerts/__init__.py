@@ -1,4 +1,5 @@
-"""Budget alerts: when a budget nears its end, burns too fast, or was charged more than was reserved, somebody is told.
+"""Alerts: when a budget nears its end, burns too fast, or was charged more than was reserved, or when the usage
+journal cannot be written, somebody is told.
 
 - `queries.sql`: the rules. One statement finds what is due and inserts it; whoever inserts an alert tells of it.
 - `alert.py`: one alert, in words and figures; pure.

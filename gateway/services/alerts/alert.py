@@ -11,7 +11,7 @@ from gateway.wire.shown import NANO_PER_USD, shown_time, usd
 if TYPE_CHECKING:
     from asyncpg import Record
 
-AlertKind = Literal["threshold", "burn_rate", "exceeded"]
+AlertKind = Literal["threshold", "burn_rate", "exceeded", "journal_unwritable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Alert:
     `threshold_percent` is 0 for kinds that have none. `limit_nano_usd` is the period's allowance when it was raised,
     top-ups included, `spent_nano_usd` what the ledger had then. `counted_from` is when spending could begin: the
     period's start, or the budget's where that is later. `end_user` is "" but in budgets of end users; `ends_at` None
-    for a total.
+    for a total. What is about no budget has the scope `gateway`, the place in it as `subject`, and a `reason`.
     """
 
     id: str
@@ -30,17 +30,18 @@ class Alert:
     spent_nano_usd: int
     limit_nano_usd: int
     raised_at: datetime
-    period_id: int
-    budget_id: str
-    budget_name: str
+    period_id: int | None
+    budget_id: str | None
+    budget_name: str | None
     scope: str
     subject: str
     model: str | None
-    hard: bool
+    hard: bool | None
     end_user: str
-    starts_at: datetime
+    starts_at: datetime | None
     ends_at: datetime | None
     counted_from: datetime
+    reason: str | None = None
 
     @property
     def used_up_at(self) -> datetime | None:
@@ -70,16 +71,21 @@ def facts_of(alert: Alert) -> dict[str, Any]:
         "model": alert.model,
         "end_user": alert.end_user or None,
         "threshold_percent": alert.threshold_percent or None,
-        "spent_usd": usd(alert.spent_nano_usd),
-        "limit_usd": usd(alert.limit_nano_usd),
+        "spent_usd": None if alert.budget_id is None else usd(alert.spent_nano_usd),
+        "limit_usd": None if alert.budget_id is None else usd(alert.limit_nano_usd),
         "used_up_at": None if alert.used_up_at is None else shown_time(alert.used_up_at),
-        "starts_at": shown_time(alert.starts_at),
+        "starts_at": None if alert.starts_at is None else shown_time(alert.starts_at),
         "ends_at": None if alert.ends_at is None else shown_time(alert.ends_at),
     }
 
 
 def text_of(alert: Alert) -> str:
     """One line for people."""
+    if alert.kind == "journal_unwritable":
+        return (
+            f"The usage journal cannot be written at {alert.subject} ({alert.reason}): what needs a new journal file "
+            "is refused with 503 until it can."
+        )
     spent, limit = _dollars(alert.spent_nano_usd), _dollars(alert.limit_nano_usd)
     what = {
         "threshold": f"{alert.threshold_percent} % reached: {spent} of {limit} spent",

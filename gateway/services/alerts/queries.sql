@@ -48,9 +48,33 @@ WITH live AS MATERIALIZED (
 )
 SELECT a.id::text, a.kind, a.threshold_percent, a.spent_nano_usd, a.limit_nano_usd, a.raised_at, a.period_id,
        a.budget_id::text, b.budget_name, b.budget_scope AS scope, b.scope_identifier AS subject, b.model, b.hard,
-       p.end_user, p.starts_at, p.ends_at, greatest(p.starts_at, b.created_at) AS counted_from
+       p.end_user, p.starts_at, p.ends_at, greatest(p.starts_at, b.created_at) AS counted_from,
+       a.reason
 FROM raised AS a JOIN budget_periods AS p ON p.id = a.period_id JOIN cost_budgets AS b ON b.id = a.budget_id
 ORDER BY a.id;
+
+-- name: lock_place
+-- Until the transaction's end: of workers that meet the same at the same place one tells of it.
+SELECT pg_advisory_xact_lock(hashtextextended('gateway alert ' || $1 || ' ' || $2, 0));
+
+-- name: raise_at_place
+-- $1: the kind. $2: the place. $3: why. $4: the webhooks to be told. $5: seconds for which it is not raised again there.
+WITH raised AS (
+    INSERT INTO budget_alerts (kind, place, reason, spent_nano_usd, limit_nano_usd)
+    SELECT $1::text, $2::text, $3::text, 0, 0
+    WHERE NOT EXISTS (
+        SELECT FROM budget_alerts AS a
+        WHERE a.kind = $1 AND a.place = $2 AND a.raised_at > now() - make_interval(secs => $5::float8)
+    )
+    RETURNING *
+), queued AS (
+    INSERT INTO budget_alert_deliveries (alert_id, webhook)
+    SELECT raised.id, wanted.webhook FROM raised, unnest($4::text[]) AS wanted (webhook)
+)
+SELECT a.id::text, a.kind, a.threshold_percent, a.spent_nano_usd, a.limit_nano_usd, a.raised_at, a.period_id,
+       NULL AS budget_id, NULL AS budget_name, 'gateway' AS scope, a.place AS subject, NULL AS model, NULL AS hard,
+       '' AS end_user, NULL AS starts_at, NULL AS ends_at, a.raised_at AS counted_from, a.reason
+FROM raised AS a;
 
 -- name: claim
 -- $1: the webhooks that this worker knows. $2: how many deliveries. $3: seconds for which nobody else claims them.
@@ -72,10 +96,11 @@ WITH due AS (
 )
 SELECT c.webhook, c.attempts, extract(epoch FROM now() - a.raised_at)::float8 AS age_s,
        a.id::text, a.kind, a.threshold_percent, a.spent_nano_usd, a.limit_nano_usd, a.raised_at, a.period_id,
-       a.budget_id::text, b.budget_name, b.budget_scope AS scope, b.scope_identifier AS subject, b.model, b.hard,
-       p.end_user, p.starts_at, p.ends_at, greatest(p.starts_at, b.created_at) AS counted_from
+       a.budget_id::text, b.budget_name, coalesce(b.budget_scope, 'gateway') AS scope,
+       coalesce(b.scope_identifier, a.place) AS subject, b.model, b.hard, coalesce(p.end_user, '') AS end_user,
+       p.starts_at, p.ends_at, coalesce(greatest(p.starts_at, b.created_at), a.raised_at) AS counted_from, a.reason
 FROM claimed AS c JOIN budget_alerts AS a ON a.id = c.alert_id
-    JOIN budget_periods AS p ON p.id = a.period_id JOIN cost_budgets AS b ON b.id = a.budget_id
+    LEFT JOIN budget_periods AS p ON p.id = a.period_id LEFT JOIN cost_budgets AS b ON b.id = a.budget_id
 ORDER BY a.id;
 
 -- name: settle
@@ -89,9 +114,11 @@ WHERE alert_id = $1::uuid AND webhook = $2 AND attempts = $3;
 -- name: page
 -- $6: what belongs to this team and its keys alone.
 SELECT a.id::text, a.kind, a.threshold_percent, a.spent_nano_usd, a.limit_nano_usd, a.raised_at, a.period_id,
-       a.budget_id::text, b.budget_name, b.budget_scope AS scope, b.scope_identifier AS subject, b.model, b.hard,
-       p.end_user, p.starts_at, p.ends_at, greatest(p.starts_at, b.created_at) AS counted_from
-FROM budget_alerts AS a JOIN budget_periods AS p ON p.id = a.period_id JOIN cost_budgets AS b ON b.id = a.budget_id
+       a.budget_id::text, b.budget_name, coalesce(b.budget_scope, 'gateway') AS scope,
+       coalesce(b.scope_identifier, a.place) AS subject, b.model, b.hard, coalesce(p.end_user, '') AS end_user,
+       p.starts_at, p.ends_at, coalesce(greatest(p.starts_at, b.created_at), a.raised_at) AS counted_from, a.reason
+FROM budget_alerts AS a
+    LEFT JOIN budget_periods AS p ON p.id = a.period_id LEFT JOIN cost_budgets AS b ON b.id = a.budget_id
 WHERE ($1::uuid IS NULL OR a.id < $1)
   AND ($2::uuid IS NULL OR a.budget_id = $2)
   AND ($3::text IS NULL OR a.kind = $3)

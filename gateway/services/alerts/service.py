@@ -14,7 +14,7 @@ from gateway.errors import GatewayError
 from gateway.metrics import Metrics
 from gateway.services.alerts.alert import alert_of, text_of
 from gateway.services.alerts.webhook import Webhook
-from gateway.store.postgres import Postgres
+from gateway.store.postgres import Connection, Postgres
 from gateway.store.sql import load
 from gateway.tasks import Tasks
 
@@ -27,6 +27,8 @@ _log = logging.getLogger("gateway.alerts")
 BURN_RATE_AFTER_SHARE: Final = 0.05
 BURN_RATE_AFTER_S: Final = 3600.0
 _LATE_S: Final = 3600.0  # so long after a period's end the ledger may still add to it
+# What is met again at the same place within this time is the same trouble, or nearly.
+_SAME_TROUBLE_S: Final = 3600.0
 _AT_ONCE: Final = 20
 _CHECK_SHARE: Final = 0.05  # of the time a worker may spend on looking
 _AGAIN: Final = frozenset({408, 429})
@@ -62,6 +64,7 @@ class Alerts:
         self._sql = load("gateway.services.alerts")
         self._webhooks: dict[str, Webhook] = {}
         self._exceeded: dict[int, tuple[int, int]] = {}
+        self._unwritable: dict[str, str] = {}
         self._raised = asyncio.Event()
         self._random = random.Random()
 
@@ -79,8 +82,30 @@ class Alerts:
         """A provider billed more than an attempt had reserved of this period. Told at the next look; never waits."""
         self._exceeded.setdefault(period_id, (reserved_nano_usd, billed_nano_usd))
 
+    def journal_unwritable(self, place: str, reason: str) -> None:
+        """No journal file can be made at `place`, a host and a directory. Told at the next look; never waits."""
+        self._unwritable.setdefault(place, reason)
+
     async def check(self) -> int:
         """Raise what is due and nobody has raised; how many that were. Raises GatewayError store_unavailable."""
+        return await self._raise_at_places() + await self._raise_of_budgets()
+
+    async def _raise_at_places(self) -> int:
+        raised = 0
+        for place, reason in tuple(self._unwritable.items()):
+
+            async def insert(connection: Connection, place: str = place, reason: str = reason) -> Sequence[Record]:
+                await connection.execute(self._sql["lock_place"], "journal_unwritable", place)
+                wanted = ("journal_unwritable", place, reason, list(self._webhooks), _SAME_TROUBLE_S)
+                return await connection.fetch(self._sql["raise_at_place"], *wanted)
+
+            rows = await self._postgres.in_transaction(insert)
+            del self._unwritable[place]
+            self._told(rows, {})
+            raised += len(rows)
+        return raised
+
+    async def _raise_of_budgets(self) -> int:
         exceeded = dict(self._exceeded)
         rows = await self._postgres.fetch(
             self._sql["raise"],
@@ -92,16 +117,20 @@ class Alerts:
         )
         for period_id in exceeded:
             self._exceeded.pop(period_id, None)
+        self._told(rows, exceeded)
+        return len(rows)
+
+    def _told(self, rows: Sequence[Record], exceeded: Mapping[int, tuple[int, int]]) -> None:
         for row in rows:
             self._tell(row, exceeded)
         if rows:
             self._raised.set()
-        return len(rows)
 
     def _tell(self, row: Record, exceeded: Mapping[int, tuple[int, int]]) -> None:
         alert = alert_of(row)
         self._metrics.budget_alerts.child(alert.kind).inc()
         if alert.kind == "exceeded":
+            assert alert.period_id is not None
             reserved, billed = exceeded[alert.period_id]
             _log.warning("%s Reserved: %d, billed: %d nano-USD.", text_of(alert), reserved, billed)
         else:

@@ -81,7 +81,8 @@ def sign(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
 def json_body(alert: Alert) -> bytes:
     """`type`, `timestamp` and `data`, as Standard Webhooks recommends."""
     data = {**facts_of(alert), "hard": alert.hard}
-    return orjson.dumps({"type": f"budget.{alert.kind}", "timestamp": shown_time(alert.raised_at), "data": data})
+    about = "gateway" if alert.budget_id is None else "budget"
+    return orjson.dumps({"type": f"{about}.{alert.kind}", "timestamp": shown_time(alert.raised_at), "data": data})
 
 
 def slack_body(alert: Alert) -> bytes:

@@ -13,7 +13,8 @@ from gateway.store.sql import load
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """One change. `actor` is `master`, `cli` or an admin key's id; `before` is None for what was made."""
+    """One change. `actor` is `master`, `cli:USER@HOST`, `config`, `gateway` or an admin key's id; `before` is None for
+    what was made."""
 
     id: int
     at: datetime
@@ -30,7 +31,7 @@ class AuditRecord:
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """Which changes; None is any. `since` counts in, `until` does not."""
+    """Which changes; None is any. The actor `cli` is everybody on the command line. `since` counts in, `until` not."""
 
     object_type: str | None = None
     object_id: str | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -68,3 +68,10 @@ def model_record(row: asyncpg.Record) -> ModelRecord:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )
+
+
+def facts_of(record: ProviderRecord | ModelRecord | None) -> dict[str, Any] | None:
+    """What the audit log keeps: the document names secrets, and never has one."""
+    if record is None:
+        return None
+    return {name: value for name, value in asdict(record).items() if name not in ("created_at", "updated_at")}

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
@@ -17,7 +17,7 @@ from gateway.providers.provider import Provider as ProviderType
 from gateway.services.catalogue.checks import check_provider
 from gateway.services.catalogue.forms import ProviderForm, model_document, provider_document, read_model
 from gateway.services.catalogue.overlay import check_model
-from gateway.services.catalogue.records import ModelRecord, ProviderRecord, model_record, provider_record
+from gateway.services.catalogue.records import ModelRecord, ProviderRecord, facts_of, model_record, provider_record
 from gateway.services.catalogue.service import authentication_of, context_of, costs_of, form_of
 from gateway.settings import Model, Settings
 from gateway.settings import Provider as ProviderSettings
@@ -135,7 +135,7 @@ class CatalogueRegister:
                 raise GatewayError("conflict", f"The provider '{name}' answers for {', '.join(users[:5])}.")
             await connection.execute(self._sql["delete_provider"], provider_id)
             record = provider_record(row)
-            await note(connection, actor, "deleted", "provider", record.id, _facts(record), None)
+            await note(connection, actor, "deleted", "provider", record.id, facts_of(record), None)
             return record
 
         record = await self._postgres.in_transaction(delete)
@@ -147,7 +147,7 @@ class CatalogueRegister:
     ) -> ProviderRecord:
         """The provider as it is now, once the audit log has it."""
         after = provider_record(await self._own(connection, "provider", provider_id))
-        await note(connection, actor, action, "provider", after.id, _facts(before), _facts(after))
+        await note(connection, actor, action, "provider", after.id, facts_of(before), facts_of(after))
         return after
 
     def _form(self, row: asyncpg.Record) -> ProviderForm:
@@ -228,7 +228,7 @@ class CatalogueRegister:
             row = await self._own(connection, "model", model_id)
             await connection.execute(self._sql["delete_model"], model_id)
             record = model_record(row)
-            await note(connection, actor, "deleted", "model", record.id, _facts(record), None)
+            await note(connection, actor, "deleted", "model", record.id, facts_of(record), None)
             return record
 
         record = await self._postgres.in_transaction(delete)
@@ -240,7 +240,7 @@ class CatalogueRegister:
     ) -> ModelRecord:
         """The model as it is now, once the audit log has it."""
         after = model_record(await self._own(connection, "model", model_id))
-        await note(connection, actor, action, "model", after.id, _facts(before), _facts(after))
+        await note(connection, actor, action, "model", after.id, facts_of(before), facts_of(after))
         return after
 
     async def _check(self, connection: Connection, model: Model) -> None:
@@ -273,13 +273,6 @@ class CatalogueRegister:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_WAIT_S):
                 await self._on_written()
-
-
-def _facts(record: ProviderRecord | ModelRecord | None) -> dict[str, Any] | None:
-    """What the audit log keeps: the document names secrets, and never has one."""
-    if record is None:
-        return None
-    return {name: value for name, value in asdict(record).items() if name not in ("created_at", "updated_at")}
 
 
 def _uses(model: Model, provider: str) -> bool:

@@ -21,14 +21,18 @@ from gateway.services.catalogue.forms import (
     read_model,
 )
 from gateway.services.catalogue.overlay import Made
+from gateway.services.catalogue.records import ModelRecord, ProviderRecord, facts_of, model_record, provider_record
 from gateway.services.catalogue.row_ids import RowIds
 from gateway.settings import Model, Provider, Settings
+from gateway.store.audit import CONFIG, note
 from gateway.store.crypt import CannotOpen, Cipher
 from gateway.store.postgres import Connection, Postgres
 from gateway.store.sql import load
 from gateway.tasks import Tasks
 
 _log = logging.getLogger("gateway.catalogue")
+
+_Records = dict[tuple[str, str], ProviderRecord | ModelRecord]
 
 _TABLES = ("llm_providers:", "llm_models:")
 _BACK_OFF_S = (0.1, 5.0)
@@ -76,21 +80,29 @@ class Catalogue:
         """Write down what the configuration declares; rows that are as they should be are not touched.
 
         A provider or model of the same name that the admin API made becomes the configuration's, and its stored
-        secrets are dropped. Raises GatewayError store_unavailable.
+        secrets are dropped. What changes is written to the audit log. Raises GatewayError store_unavailable.
         """
         providers = [self._declared_provider(settings, name) for name in settings.providers]
         models = [_declared_model(model) for model in settings.models if len(model.name) <= _LONGEST_NAME]
 
         async def write(connection: Connection) -> None:
             await connection.execute(self._sql["lock"])
+            before = await self._records(connection)
             for provider in providers:
                 await connection.execute(self._sql["declare_provider"], *provider)
             await connection.execute(self._sql["drop_undeclared_providers"], list(settings.providers))
             for model in models:
                 await connection.execute(self._sql["declare_model"], *model)
             await connection.execute(self._sql["drop_undeclared_models"], [model[1] for model in models])
+            await _note_changes(connection, before, await self._records(connection))
 
         await self._postgres.in_transaction(write)
+
+    async def _records(self, connection: Connection) -> _Records:
+        """All that is there, by what it is and its id."""
+        providers = map(provider_record, await connection.fetch(self._sql["providers"], None))
+        models = map(model_record, await connection.fetch(self._sql["models"], None))
+        return {**{("provider", one.id): one for one in providers}, **{("model", one.id): one for one in models}}
 
     def _declared_provider(self, settings: Settings, name: str) -> tuple[Any, ...]:
         provider = settings.providers[name]
@@ -159,6 +171,14 @@ class Catalogue:
             sealed = self._cipher.seal(orjson.dumps(form.secrets), context_of(row["id"]))
             await self._postgres.execute(self._sql["reseal_provider"], row["id"], row["secrets"], sealed)
         return form
+
+
+async def _note_changes(connection: Connection, before: _Records, after: _Records) -> None:
+    for what in dict.fromkeys((*before, *after)):
+        was, is_now = facts_of(before.get(what)), facts_of(after.get(what))
+        if was != is_now:
+            action = "created" if was is None else "deleted" if is_now is None else "changed"
+            await note(connection, CONFIG, action, *what, was, is_now)
 
 
 def context_of(row_id: object) -> str:

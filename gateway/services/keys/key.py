@@ -62,10 +62,11 @@ def _glob(entry: str) -> re.Pattern[str]:
 class Key:
     """One virtual key, or the master key (`is_master`, with no id, team or limits of any kind).
 
-    `organisation_id` is the team's; `line_id` is the id of the first key of a line of rotated ones, on which limits and
-    budgets are set; `team_weight` is its team's share of a queue. `admin_role` says what the key may do as an admin
-    (None: nothing), and nothing of what it may use. `models` None: all declared models. `endpoints` None:
-    `DEFAULT_ENDPOINTS`. Times are Unix microseconds; `loaded_at_s` is `time.monotonic()` when the row was read.
+    `organisation_id` is the team's, or without a team that of all the user's teams that have one; `line_id` is the id
+    of the first key of a line of rotated ones, on which limits and budgets are set; `team_weight` is its team's share
+    of a queue. `admin_role` says what the key may do as an admin (None: nothing), and nothing of what it may use.
+    `models` None: all declared models. `endpoints` None: `DEFAULT_ENDPOINTS`. Times are Unix microseconds;
+    `loaded_at_s` is `time.monotonic()` when the row was read.
     """
 
     id: str | None

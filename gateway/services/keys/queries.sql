@@ -1,24 +1,26 @@
 -- name: by_hash
-SELECT k.key_hash, k.id, gateway_first_key(k.id) AS line_id, k.name, k.team_id, t.name AS team, t.weight AS team_weight, t.organisation_id,
+SELECT k.key_hash, k.id, gateway_first_key(k.id) AS line_id, k.name, k.team_id, t.name AS team, t.weight AS team_weight, o.id AS organisation_id,
        k.user_id, k.models, k.endpoints, k.admin_role, k.disabled, k.revoked_at, k.expires_at,
        CASE WHEN o.disabled OR o.deleted_at IS NOT NULL THEN 'organisation_disabled'
             WHEN t.disabled OR t.deleted_at IS NOT NULL THEN 'team_disabled'
             WHEN s.disabled OR s.deleted_at IS NOT NULL THEN 'user_disabled' END AS holder_refusal
 FROM api_keys AS k
     LEFT JOIN teams AS t ON t.id = k.team_id
-    LEFT JOIN organisations AS o ON o.id = t.organisation_id
+    LEFT JOIN organisations AS o
+        ON o.id = CASE WHEN k.team_id IS NULL THEN gateway_organisation_of_user(k.user_id) ELSE t.organisation_id END
     LEFT JOIN user_standing AS s ON s.user_id = k.user_id
 WHERE k.key_hash = ANY ($1::bytea[]);
 
 -- name: by_id
-SELECT k.key_hash, k.id, gateway_first_key(k.id) AS line_id, k.name, k.team_id, t.name AS team, t.weight AS team_weight, t.organisation_id,
+SELECT k.key_hash, k.id, gateway_first_key(k.id) AS line_id, k.name, k.team_id, t.name AS team, t.weight AS team_weight, o.id AS organisation_id,
        k.user_id, k.models, k.endpoints, k.admin_role, k.disabled, k.revoked_at, k.expires_at,
        CASE WHEN o.disabled OR o.deleted_at IS NOT NULL THEN 'organisation_disabled'
             WHEN t.disabled OR t.deleted_at IS NOT NULL THEN 'team_disabled'
             WHEN s.disabled OR s.deleted_at IS NOT NULL THEN 'user_disabled' END AS holder_refusal
 FROM api_keys AS k
     LEFT JOIN teams AS t ON t.id = k.team_id
-    LEFT JOIN organisations AS o ON o.id = t.organisation_id
+    LEFT JOIN organisations AS o
+        ON o.id = CASE WHEN k.team_id IS NULL THEN gateway_organisation_of_user(k.user_id) ELSE t.organisation_id END
     LEFT JOIN user_standing AS s ON s.user_id = k.user_id
 WHERE k.id = ANY ($1::uuid[]);
 
@@ -48,8 +50,14 @@ WHERE ($1::uuid IS NULL OR k.id < $1)
   AND ($2::text IS NULL OR t.name = $2)
   AND ($3::boolean OR k.revoked_at IS NULL)
   AND ($4::uuid IS NULL OR k.team_id = $4)
+  AND ($5::text IS NULL OR k.name = $5)
+  -- By id, e-mail address or name, as `users_named` reads them.
+  AND ($6::text IS NULL OR k.user_id IN (
+      SELECT u.id FROM users AS u
+      WHERE u.id::text = lower($6) OR to_jsonb(u) ->> 'email' = $6 OR to_jsonb(u) ->> 'name' = $6
+  ))
 ORDER BY k.id DESC
-LIMIT $5;
+LIMIT $7;
 
 -- name: update
 -- $2 names the columns to set; the others keep their values.

@@ -140,14 +140,17 @@ class KeyRegister:
         after: uuid.UUID | None = None,
         limit: int = 100,
         team: str | None = None,
+        name: str | None = None,
+        user: str | None = None,
         revoked: bool = False,
         within: uuid.UUID | None = None,
     ) -> tuple[list[KeyRecord], bool]:
         """A page of keys, newest first, older than the key `after`; and whether there are more.
 
-        `revoked` takes in revoked keys, `team` (by name) and `within` (by id) only that team's.
+        `revoked` takes in revoked keys, `team` (by name) and `within` (by id) only that team's, `name` only those that
+        are called so, `user` (by id, e-mail address or name) only that user's.
         """
-        wanted = (after, team, revoked, within, limit + 1)
+        wanted = (after, team, revoked, within, name, user, limit + 1)
 
         async def read(connection: Connection) -> tuple[list[KeyRecord], bool]:
             rows = await connection.fetch(self._sql["page"], *wanted)

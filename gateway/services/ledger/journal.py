@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 from uuid import uuid4
@@ -78,6 +79,9 @@ class Journal:
         self._sync_next: asyncio.Future[None] | None = None
         self.ended_rows = 0
         self.creation_failures = 0
+        self._failing = False
+        # Called once when no file can be made any more, with the reason; and again only after one could be made.
+        self.on_unwritable: Callable[[str], None] = lambda reason: None
         try:
             self._current = self._create(segment_bytes)
         except OSError:
@@ -142,10 +146,9 @@ class Journal:
         try:
             fresh = self._take(needed)
         except OSError as error:
-            self.creation_failures += 1
-            self._failed_at = time.monotonic()
-            _log.critical("a journal segment cannot be made in %s: %s", self.directory, error.strerror)
-            raise GatewayError("journal_unavailable", "The usage journal cannot be written.") from error
+            self._note_failure(error)
+            raise _unwritable() from error
+        self._failing = False
         old = self._current
         old_map = old.map
         for entry in self._open:
@@ -165,9 +168,18 @@ class Journal:
         if spare is not None:
             spare.remove()
         if time.monotonic() - self._failed_at < _RETRY_AFTER_FAILURE_S:
-            raise OSError(0, "waiting before the next try")
+            raise _unwritable()
         # Four times: what is carried over stays the smaller part of what is written.
         return self._create(max(self._segment_bytes, 4 * needed))
+
+    def _note_failure(self, error: OSError) -> None:
+        self.creation_failures += 1
+        self._failed_at = time.monotonic()
+        reason = error.strerror or str(error)
+        _log.critical("a journal segment cannot be made in %s: %s", self.directory, reason)
+        if not self._failing:
+            self._failing = True
+            self.on_unwritable(reason)
 
     def _create(self, capacity: int) -> Segment:
         self._number += 1
@@ -192,10 +204,9 @@ class Journal:
         try:
             spare = await asyncio.to_thread(self._create_numbered, self._number, self._segment_bytes)
         except OSError as error:
-            self.creation_failures += 1
-            self._failed_at = time.monotonic()
-            _log.critical("a journal segment cannot be made in %s: %s", self.directory, error.strerror)
+            self._note_failure(error)
             return
+        self._failing = False
         if self._closed:
             spare.remove()
         else:
@@ -269,6 +280,10 @@ class Journal:
             (self.directory / LOCK_NAME).unlink()
             self.directory.rmdir()
         os.close(self._lock_fd)
+
+
+def _unwritable() -> GatewayError:
+    return GatewayError("journal_unavailable", "The usage journal cannot be written.")
 
 
 def _settle(waiting: asyncio.Future[None], done: asyncio.Future[None]) -> None:

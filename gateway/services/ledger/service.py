@@ -7,6 +7,7 @@ import contextlib
 import logging
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -130,6 +131,10 @@ class Ledger:
         if ledger._options.fsync != "never":
             ledger._background.append(spawn(ledger._sync_forever(), name="ledger-sync"))
         return ledger
+
+    def on_unwritable(self, told: Callable[[str, str], None]) -> None:
+        """Have `told` called with the directory and the reason when the journal cannot be written any more."""
+        self._journal.on_unwritable = lambda reason: told(str(self._directory), reason)
 
     @property
     def journal_id(self) -> str:

@@ -71,3 +71,13 @@ FROM unnest($1::uuid[]) AS k (id)
 
 -- name: of_lines
 SELECT id FROM quota_limits WHERE scope = 'key' AND subject = ANY ($1::text[]) AND deleted_at IS NULL;
+
+-- name: lock_declared
+-- Of workers that are given the same configuration, one writes down what changed.
+SELECT pg_advisory_xact_lock(hashtextextended('gateway declared limits', 0));
+
+-- name: last_declared
+SELECT DISTINCT ON (object_id) object_id, after
+FROM audit_log
+WHERE object_type = 'limit' AND starts_with(object_id, 'config:')
+ORDER BY object_id, id DESC;

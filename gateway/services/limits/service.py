@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 
 import asyncpg
 
 from gateway.services.limits.limit import CHANGEABLE, Limit, declared_limits
 from gateway.settings import Settings
+from gateway.store.audit import CONFIG, note
 from gateway.store.follower import Follower
-from gateway.store.postgres import Postgres
+from gateway.store.postgres import Connection, Postgres
 from gateway.store.scopes import ScopeIndex
 from gateway.store.sql import load
 from gateway.tasks import Tasks
@@ -39,6 +41,25 @@ class Limits:
         """From now on `settings` are what the configuration declares."""
         self._declared = ScopeIndex(declared_limits(settings))
         self.generation += 1
+
+    async def declare(self, settings: Settings) -> None:
+        """Write to the audit log what has changed of what `settings` declare, since it was last written there.
+
+        They have no rows: the audit log itself says what they were. Raises GatewayError store_unavailable.
+        """
+        after = {limit.id: asdict(limit) for limit in declared_limits(settings)}
+
+        async def write(connection: Connection) -> None:
+            await connection.execute(self._sql["lock_declared"])
+            rows = await connection.fetch(self._sql["last_declared"])
+            before = {row["object_id"]: row["after"] for row in rows if row["after"] is not None}
+            for limit_id in dict.fromkeys((*before, *after)):
+                was, is_now = before.get(limit_id), after.get(limit_id)
+                if was != is_now:
+                    action = "created" if was is None else "deleted" if is_now is None else "changed"
+                    await note(connection, CONFIG, action, "limit", limit_id, was, is_now)
+
+        await self._postgres.in_transaction(write)
 
     def __len__(self) -> int:
         """How many are in force."""

@@ -61,6 +61,10 @@ class Routes:
             self._made[name] = route
         return route
 
+    def asked_for(self) -> list[Target]:
+        """The targets of undeclared `provider/model`s that were looked for, the first ones first."""
+        return [route.targets[0] for route in self._made.values() if route is not None]
+
 
 class Routing:
     """Picks targets from the routes in force; `routes` is replaced as a whole at a reload."""

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli.budgets import budgets
+from gateway.cli.database import operator
 from gateway.cli.limits import limits
 
 UNKNOWN = "00000000-0000-0000-0000-000000000007"
@@ -84,7 +85,7 @@ async def test_budgets_are_made_topped_up_reset_changed_and_deleted(database: Ma
     assert await done(budgets, "list") == []
     connection = await asyncpg.connect(**database)
     try:
-        assert {row["actor"] for row in await connection.fetch("SELECT actor FROM audit_log")} == {"cli"}
+        assert {row["actor"] for row in await connection.fetch("SELECT actor FROM audit_log")} == {operator().name}
     finally:
         await connection.close()
 

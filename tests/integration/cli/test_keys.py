@@ -89,6 +89,40 @@ def test_a_key_is_made_listed_rotated_and_revoked_beside_a_running_gateway(runni
     assert ids == [new["id"], key["id"]]
 
 
+def test_a_key_is_shown_and_changed_and_what_is_not_named_stays(running_home: Path) -> None:
+    key = made(running_home, "create", "tool", "--team", "tools", "--models", "gpt-*", "--expires-in", "30d")
+    changed = made(
+        running_home,
+        *("change", key["id"], "--name", "none", "--endpoints", "chat,embeddings", "--rpm", "60", "--tpm", "9000"),
+        *("--max-concurrency", "3", "--budget-usd", "12.50", "--budget-period", "week", "--disable"),
+    )
+    assert (changed["name"], changed["models"], changed["endpoints"]) == ("none", ["gpt-*"], ["chat", "embeddings"])
+    assert (changed["rpm"], changed["tpm"], changed["max_concurrency"]) == (60, 9000, 3)
+    assert (changed["budget"]["limit_usd"], changed["budget"]["period"]) == (12.5, "week")
+    assert (changed["state"], changed["expires_at"]) == ("disabled", key["expires_at"])
+    assert made(running_home, "show", key["id"]) == changed
+    again = made(
+        running_home,
+        *("change", key["id"], "--enable", "--models", "none", "--endpoints", "none", "--expires-at", "none"),
+        *("--rpm", "none", "--budget-usd", "none"),
+    )
+    assert (again["state"], again["models"], again["endpoints"]) == ("active", None, None)
+    assert (again["expires_at"], again["rpm"], again["tpm"], again["budget"]) == (None, None, 9000, None)
+    shown = run(running_home, "show", key["id"]).stdout
+    assert "tpm: 9000" in shown
+    assert key["key"] not in shown
+
+
+def test_keys_are_found_by_user_and_by_name(running_home: Path) -> None:
+    of_ann = made(running_home, "create", "shared name", "--user", "ann@example.com")
+    other = made(running_home, "create", "shared name", "--user", "bob")
+    for user in ("ann@example.com", of_ann["user_id"], of_ann["user_id"].upper()):
+        assert [key["id"] for key in listed(running_home, "--user", user)] == [of_ann["id"]]
+    assert [key["id"] for key in listed(running_home, "--name", "shared name")] == [other["id"], of_ann["id"]]
+    assert [key["id"] for key in listed(running_home, "--name", "shared name", "--user", "bob")] == [other["id"]]
+    assert listed(running_home, "--user", "nobody") == []
+
+
 def test_for_people_the_key_alone_is_on_standard_output(running_home: Path) -> None:
     result = run(running_home, "create", "--name", "[bold]people[/bold]")
     assert result.exit_code == 0
@@ -117,6 +151,12 @@ def test_a_list_longer_than_a_page_is_whole(running_home: Path, monkeypatch: pyt
         (("create", "a", "--expires-in", "soon"), 2, "not a duration"),
         (("create", "a", "--expires-in", "1d", "--expires-at", "2030-01-01T00:00:00Z"), 2, "not both"),
         (("create", "a\udcff"), 2, "UTF-8"),
+        (("change", UNKNOWN, "--rpm", "60"), 1, "no key"),
+        (("change", UNKNOWN), 1, ""),
+        (("change", UNKNOWN, "--rpm", "many"), 2, "neither a whole number"),
+        (("change", UNKNOWN, "--budget-period", "day"), 2, "goes with --budget-usd"),
+        (("change", UNKNOWN, "--expires-in", "1d", "--expires-at", "none"), 2, "not both"),
+        (("show", UNKNOWN), 1, "no key"),
         (("create", "a", "--endpoint", "file"), 1, "did you mean `files`?"),
         (("create", "a", "--expires-at", "2020-01-01T00:00:00Z"), 1, "has passed"),
         (("revoke", UNKNOWN), 1, "no key with the id"),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pwd
+import socket
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -13,6 +16,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli import main
+from gateway.cli.database import operator
+from gateway.services.audit.service import AuditFilter, AuditLog
+from gateway.store.audit import Actor, note
+from gateway.store.postgres import Postgres
 
 UNKNOWN = "00000000-0000-0000-0000-000000000007"
 
@@ -61,7 +68,8 @@ async def test_who_pays_is_made_listed_changed_and_deleted_without_the_gateways_
     rows = await connection.fetch("SELECT DISTINCT actor, actor_role, client_ip FROM audit_log")
     noted = await connection.fetchval("SELECT count(*) FROM audit_log")
     await connection.close()
-    assert [tuple(row) for row in rows] == [("cli", "master", None)]
+    user = pwd.getpwuid(os.getuid()).pw_name
+    assert [tuple(row) for row in rows] == [(f"cli:{user}@{socket.gethostname()}", "master", None)]
     assert noted == 11
 
 
@@ -92,3 +100,24 @@ async def test_what_cannot_be_done_is_said_without_a_traceback(
     assert result.exit_code == 1
     assert words in result.output
     assert "Traceback" not in result.output
+
+
+def test_a_user_without_a_name_is_told_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_001)
+    assert operator().name == f"cli:4000000001@{socket.gethostname()}"
+
+
+async def test_the_actor_cli_is_everybody_on_the_command_line(postgres: Postgres) -> None:
+    async def write(connection: Any) -> None:
+        for name in ("cli:ann@one", "cli:bob@two", "cli", "client", "master"):
+            await note(connection, Actor(name, "master"), "made", "thing", name, None, {})
+
+    await postgres.in_transaction(write)
+
+    async def found(actor: str) -> list[str]:
+        rows, _ = await AuditLog(postgres).page(AuditFilter(actor=actor))
+        return [row.actor for row in reversed(rows)]
+
+    assert await found("cli") == ["cli:ann@one", "cli:bob@two", "cli"]
+    assert await found("cli:bob@two") == ["cli:bob@two"]
+    assert await found("master") == ["master"]

@@ -189,6 +189,62 @@ async def test_a_key_falls_and_rises_with_its_organisation_team_and_user_within_
     assert 0 <= median(delays_s) < 0.25
 
 
+async def organisation_becomes(keys: Keys, token: str, wanted: uuid.UUID | None) -> float:
+    """Wait until the key is of this organisation; how long that took."""
+    began = time.monotonic()
+    async with asyncio.timeout(10):
+        while (await keys.find(token)).organisation_id != (None if wanted is None else str(wanted)):
+            await asyncio.sleep(0.001)
+    return time.monotonic() - began
+
+
+async def test_a_users_key_without_a_team_is_of_the_organisation_of_the_users_teams(
+    keys: Keys, organisations: Organisations, teams: Teams, users: Users, database_url: Mapping[str, Any]
+) -> None:
+    elsewhere = await Postgres.open(database_url)
+    acme, other = [uuid.UUID((await organisations.create(name, ACTOR)).id) for name in ("acme", "other")]
+    core, free, third = [uuid.UUID((await teams.create(name, ACTOR)).id) for name in ("core", "free", "third")]
+    alice = uuid.UUID((await users.create("alice", None, ACTOR)).id)
+    _, token = await keys.register.create(KeyTerms("own", user="alice"), ACTOR)
+    key = await keys.find(token)
+    assert (key.organisation_id, key.team_id, key.user_id) == (None, None, str(alice))
+    there = Teams(elsewhere)
+    changes: list[tuple[Awaitable[Any], uuid.UUID | None]] = [
+        (there.add_member(core, alice, ACTOR), None),
+        (there.update(core, {"organisation_id": acme}, ACTOR), acme),
+        (there.add_member(free, alice, ACTOR), acme),
+        (there.update(third, {"organisation_id": other}, ACTOR), acme),
+        (there.add_member(third, alice, ACTOR), None),
+        (there.update(third, {"organisation_id": acme}, ACTOR), acme),
+        (there.update(third, {"organisation_id": other}, ACTOR), None),
+        (there.delete(third, ACTOR), acme),
+        (there.remove_member(core, alice, ACTOR), None),
+        (there.add_member(core, alice, ACTOR), acme),
+    ]
+    delays_s = []
+    for change, organisation in changes:
+        await change
+        delays_s.append(await organisation_becomes(keys, token, organisation))
+    assert median(delays_s) < 0.25
+    await there.update(core, {"disabled": True}, ACTOR)
+    assert (await keys.find(token)).organisation_id == str(acme)
+    await Organisations(elsewhere).update(acme, {"disabled": True}, ACTOR)
+    await until_refused(keys, token, "organisation_disabled")
+    await elsewhere.close()
+
+
+async def test_a_key_with_a_team_stays_its_teams_whatever_the_users_teams_are(
+    keys: Keys, organisations: Organisations, teams: Teams, users: Users
+) -> None:
+    acme = uuid.UUID((await organisations.create("acme", ACTOR)).id)
+    core = uuid.UUID((await teams.create("core", ACTOR, organisation_id=acme)).id)
+    await teams.create("free", ACTOR)
+    alice = uuid.UUID((await users.create("alice", None, ACTOR)).id)
+    await teams.add_member(core, alice, ACTOR)
+    _, token = await keys.register.create(KeyTerms("app", team="free", user="alice"), ACTOR)
+    assert (await keys.find(token)).organisation_id is None
+
+
 async def test_the_deleted_take_their_keys_with_them(
     keys: Keys, organisations: Organisations, teams: Teams, users: Users
 ) -> None:

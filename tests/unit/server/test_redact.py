@@ -58,3 +58,18 @@ def test_configured_secrets_are_masked_the_longest_first() -> None:
 def test_what_surrounds_a_masked_value_is_kept() -> None:
     assert Redactor()("postgresql://user:pw@db/x?y=1") == "postgresql://user:***@db/x?y=1"
     assert Redactor()('{"api_key": "0a1b2c", "b": 1}') == '{"api_key": "***", "b": 1}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'key Zq"7\\odd/shape here',
+        'key Zq\\"7\\\\odd/shape here',
+        'key Zq\\"7\\\\odd\\/shape here',
+        "?key=Zq%227%5Codd%2Fshape here",
+    ],
+)
+def test_a_secret_is_masked_however_it_is_escaped(text: str) -> None:
+    masked = Redactor(['Zq"7\\odd/shape'])(text)
+    assert masked.endswith("*** here")
+    assert "odd" not in masked

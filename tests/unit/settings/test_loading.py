@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from importlib import resources
 from pathlib import Path
 
 import orjson
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from gateway.settings import Secret, Settings, SettingsError, dump, fingerprint, load, watched_files
 from tests.unit.settings.conftest import STAGES, TYPES, Load, Mistakes
 
+SHIPPED = Path(__file__).parents[3] / "config" / "gateway.yaml"
 GOOD = """
 providers:
   openai: {type: openai, api_key: env:OPENAI_API_KEY}
@@ -51,9 +53,13 @@ def test_settings_cannot_be_changed_after_loading(load_text: Load) -> None:
         load_text(GOOD).server.port = 1
 
 
+def test_the_configuration_that_ships_is_the_one_that_is_built_in() -> None:
+    built_in = resources.files("gateway.settings") / "demo.yaml"
+    assert SHIPPED.read_bytes() == built_in.read_bytes()
+
+
 def test_the_configuration_that_ships_is_good_and_serves_the_demo_model() -> None:
-    shipped = Path(__file__).parents[3] / "config" / "gateway.yaml"
-    read = load(shipped, {}, TYPES, STAGES)
+    read = load(SHIPPED, {}, TYPES, STAGES)
     assert [model.name for model in read.models] == ["demo"]
     assert read.providers[read.models[0].targets[0].provider].type == "demo"
 

@@ -61,7 +61,7 @@ def test_the_table_has_every_path_that_is_handled_and_no_other() -> None:
         *ModelHandlers(nothing, nothing, nothing).routes(),
         *OrganisationHandlers(nothing).routes(),
         *ProviderHandlers(nothing, nothing, nothing).routes(),
-        *StatePages(nothing, nothing).routes(),
+        *StatePages(nothing, nothing, nothing).routes(),
         *TeamHandlers(nothing).routes(),
         *UsagePages(nothing, nothing).routes(),
         *UserHandlers(nothing).routes(),

@@ -5,6 +5,7 @@ import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -124,6 +125,65 @@ def test_a_full_disk_refuses_starts_and_never_the_end_of_what_was_started(
     assert sorted(ended(journal.directory)) == sorted(one.request_id for one in started)
     assert len(started) > 30
     assert journal.creation_failures == 1
+
+
+class Disk:
+    """A disk that is full while `full`; `tried` counts the files that were to be made."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.full = True
+        self.tried = 0
+        real = journal_module.Segment.create
+
+        def create(*arguments: Any, **more: Any) -> Segment:
+            self.tried += 1
+            if self.full:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real(*arguments, **more)
+
+        monkeypatch.setattr(journal_module.Segment, "create", create)
+
+
+def refused(journal: Journal) -> bool:
+    """Write attempts until one is refused, at most a thousand."""
+    for number in range(1000):
+        one = entry(number)
+        try:
+            journal.start(one)
+        except GatewayError:
+            return True
+        journal.end(complete(one))
+    return False
+
+
+def test_a_full_disk_is_told_of_once_and_again_only_when_there_had_been_room(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "_RETRY_AFTER_FAILURE_S", 0.0)
+    disk = Disk(monkeypatch)
+    told: list[str] = []
+    journal.on_unwritable = told.append
+    assert all(refused(journal) for _ in range(3))
+    assert disk.tried == journal.creation_failures == 3
+    assert told == [os.strerror(errno.ENOSPC)]
+    disk.full = False
+    assert not refused(journal)
+    disk.full = True
+    assert refused(journal)
+    assert len(told) == 2
+
+
+def test_the_disk_is_tried_again_while_requests_keep_coming(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(journal_module.time, "monotonic", lambda: now)
+    disk = Disk(monkeypatch)
+    assert refused(journal)
+    disk.full = False
+    for _ in range(40):
+        now += 0.1
+        if not refused(journal):
+            return
+    pytest.fail("refused for ever")
 
 
 def fill(journal: Journal, most: int) -> int:
