@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from gateway.errors import GatewayError
 from gateway.pipeline.call import Call, Reply
-from gateway.pipeline.stage import Stage, check_stage, overrides
+from gateway.pipeline.stage import Stage, Turn, check_stage, overrides, take_turn
 from gateway.upstream.dispatch import Dispatch
 from gateway.upstream.job import Sink
 
 _log = logging.getLogger("gateway.pipeline")
 
-_Begin = Callable[[Call], Awaitable[Reply | None]]
+_Begin = Callable[[Call], Turn]
 _End = Callable[[Call], Awaitable[None]]
 
 
@@ -52,10 +52,11 @@ class Pipeline:
         try:
             for begin, _, _ in self._turns:
                 begun += 1
-                if begin is not None:
-                    reply = await begin(call)
-                    if reply is not None:  # headers are added to it: not to a stage's own
-                        reply = Reply(reply.status, reply.body, list(reply.headers))
+                turn = None if begin is None else begin(call)
+                if turn is not None:
+                    answer = turn if isinstance(turn, Reply) else await turn
+                    if answer is not None:  # headers are added to it: not to a stage's own
+                        reply = Reply(answer.status, answer.body, list(answer.headers))
                         break
             if reply is None:
                 once, run = call.once, self._dispatch.run
@@ -133,7 +134,7 @@ def _failing_open(stage: Stage) -> _Begin:
 
     async def begin(call: Call) -> Reply | None:
         try:
-            return await stage.on_request(call)
+            return await take_turn(stage, call)
         except Exception as error:
             if isinstance(error, GatewayError) and error.status < 500:
                 raise

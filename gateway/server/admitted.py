@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from gateway.pipeline.call import Call
+from gateway.pipeline.stage import take_turn
 from gateway.pipeline.stages.admit import Admit
 from gateway.pipeline.stages.check_budget import CheckBudget
 from gateway.pipeline.stages.limit_rate import LimitRate
@@ -35,4 +36,4 @@ async def weigh(gate: Gate, call: Call) -> None:
 async def _run(gate: Gate, call: Call, name: str) -> None:
     stage = gate.pipeline.stage(name)
     if stage is not None:
-        await stage.on_request(call)
+        await take_turn(stage, call)

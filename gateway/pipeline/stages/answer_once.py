@@ -10,7 +10,7 @@ from gateway.errors import GatewayError
 from gateway.metrics import Metrics
 from gateway.pipeline.call import Call, Reply
 from gateway.pipeline.once import Dispatch
-from gateway.pipeline.stage import Stage
+from gateway.pipeline.stage import Stage, Turn
 from gateway.pipeline.tape import Tape
 from gateway.services.idempotency.answer import Answer
 from gateway.services.idempotency.service import HEADER, Claim, Idempotency
@@ -35,9 +35,9 @@ class AnswerOnce(Stage):
         self._idempotency = idempotency
         self._count = metrics.idempotent_requests.child
 
-    async def on_request(self, call: Call) -> Reply | None:
+    def on_request(self, call: Call) -> Turn:
         key = call.headers.get(_NAME)
-        return None if key is None else await self._join(call, key)
+        return None if key is None else self._join(call, key)
 
     async def _join(self, call: Call, key: bytes) -> Reply | None:
         if not _KEY.fullmatch(key):

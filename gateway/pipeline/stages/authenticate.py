@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from gateway.errors import GatewayError
 from gateway.metrics import Metrics
 from gateway.pipeline.call import Call
-from gateway.pipeline.stage import Stage
+from gateway.pipeline.stage import Stage, Turn
 from gateway.services.keys.key import Key
 from gateway.services.keys.service import Keys
 
@@ -31,8 +31,21 @@ class Authenticate(Stage):
         self._lookups = metrics.key_lookups
         self._warm = metrics.key_lookups.child("warm")
 
-    async def on_request(self, call: Call) -> None:
-        call.key = await self.identify(call.headers, call.endpoint.word or call.endpoint.name)
+    def on_request(self, call: Call) -> Turn:
+        token = read_token(call.headers)
+        key = self._find_cached(token)
+        if key is None:
+            return self._find(call, token)
+        self._warm.inc()
+        self._accept(call, key)
+        return None
+
+    async def _find(self, call: Call, token: str) -> None:
+        self._accept(call, await self._look_up(token))
+
+    def _accept(self, call: Call, key: Key) -> None:
+        _check_endpoint(key, call.endpoint.word or call.endpoint.name)
+        call.key = key
 
     async def identify(self, headers: Mapping[bytes, bytes], endpoint: str) -> Key:
         """The key that `headers` carry. Raises GatewayError: 401 for no or a bad key, 403 for a closed endpoint."""
@@ -42,11 +55,7 @@ class Authenticate(Stage):
             self._warm.inc()
         else:
             key = await self._look_up(token)
-        if not key.allows_endpoint(endpoint):
-            raise GatewayError(
-                "endpoint_not_allowed",
-                f"This API key may not use '{endpoint}'; a key needs it in its list of endpoints.",
-            )
+        _check_endpoint(key, endpoint)
         return key
 
     async def admit_admin(self, headers: Mapping[bytes, bytes]) -> Key:
@@ -67,6 +76,14 @@ class Authenticate(Stage):
             raise
         self._lookups.child("found").inc()
         return key
+
+
+def _check_endpoint(key: Key, endpoint: str) -> None:
+    if not key.allows_endpoint(endpoint):
+        raise GatewayError(
+            "endpoint_not_allowed",
+            f"This API key may not use '{endpoint}'; a key needs it in its list of endpoints.",
+        )
 
 
 def read_token(headers: Mapping[bytes, bytes]) -> str:

@@ -18,7 +18,7 @@ class ChooseRoute(Stage):
     def __init__(self, routing: Routing) -> None:
         self._routing = routing
 
-    async def on_request(self, call: Call) -> None:
+    def on_request(self, call: Call) -> None:
         key = call.key
         assert key is not None
         route = self.find(key, call.asked_model)

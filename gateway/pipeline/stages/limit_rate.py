@@ -29,7 +29,9 @@ class LimitRate(Stage):
         book = self._book
         of_model = book.of_model(key, call.model)
         if of_model is not None:
-            await take_request(book, call, of_model)
+            waiting = take_request(book, call, of_model)
+            if waiting is not None:
+                await waiting
         of_caller = book.of_caller(key)
         if (of_model is not None and of_model.tokens) or (of_caller is not None and of_caller.tokens):
             await self._reserve(call, [rules for rules in (of_caller, of_model) if rules is not None])

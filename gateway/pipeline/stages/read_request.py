@@ -14,7 +14,7 @@ class ReadRequest(Stage):
     name = "read_request"
     switchable = False
 
-    async def on_request(self, call: Call) -> None:
+    def on_request(self, call: Call) -> None:
         kind = call.headers.get(b"content-type")
         if kind is not None and kind != b"application/json":
             check_content_type(kind)

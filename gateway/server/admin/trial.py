@@ -82,7 +82,7 @@ async def _call(account: Account, model: str) -> Call:
     }
     call = Call(CHAT, {}, orjson.dumps(body), "")
     call.key = Key(id=None, name="master", is_master=True)
-    await ReadRequest().on_request(call)
+    ReadRequest().on_request(call)
     limits = shortened(account.limits, _LONGEST_S)
     call.targets = [Target(account, model, Breaker(BreakerOptions(), time.monotonic), limits)]
     return call

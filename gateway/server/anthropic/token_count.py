@@ -59,7 +59,7 @@ class TokenCounts:
         call.body = await read_body(request, limits.max_body_bytes, limits.body_timeout_s)
         call.document = document = INBOUND.read_count_request(call.body)
         call.asked_model = document["model"]
-        await self._choose_route.on_request(call)
+        self._choose_route.on_request(call)
         dialect = call.targets[0].account.dialect
         try:
             body = None

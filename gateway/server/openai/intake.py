@@ -168,7 +168,7 @@ class Intake:
 
         The first target decides, but a request that goes on from a response goes where that is.
         """
-        await self._routes.on_request(call)
+        self._routes.on_request(call)
         rule = self._responses
         native = [target for target in call.targets if rule.is_native(target)]
         if native and not await rule.goes_on_here(plan.key, document):

@@ -9,6 +9,7 @@ import pytest
 from gateway.errors import GatewayError
 from gateway.pipeline.call import Call
 from gateway.pipeline.rules import RuleBook
+from gateway.pipeline.stage import take_turn
 from gateway.pipeline.stages.admit import Admit
 from gateway.services.keys.key import Key
 from gateway.services.limits.limit import Limit
@@ -37,7 +38,7 @@ def end(call: Call) -> None:
 async def test_a_request_counts_once_whatever_becomes_of_it_and_holds_its_place_until_it_ends() -> None:
     stage, quota = made(Limit("l", "key", "k1", requests_per_day=9, max_concurrency=2))
     one = call()
-    await stage.on_request(one)
+    await take_turn(stage, one)
     assert {name: counter.available for name, counter in quota.counters.items()} == {
         "l:requests_per_day": 8,
         "l:max_concurrency": 1,
@@ -50,7 +51,7 @@ async def test_a_refused_request_takes_nothing_and_shows_the_limits() -> None:
     stage, quota = made(Limit("l", "key", "k1", requests_per_day=9, max_concurrency=0))
     one = call()
     with pytest.raises(GatewayError, match="0 requests at once of this API key"):
-        await stage.on_request(one)
+        await take_turn(stage, one)
     end(one)
     assert [counter.available for counter in quota.counters.values()] == [9, 0]
     assert one.governed is not None
@@ -62,5 +63,5 @@ async def test_a_refused_request_takes_nothing_and_shows_the_limits() -> None:
 async def test_a_request_to_which_no_limit_applies_carries_nothing() -> None:
     stage, _ = made(Limit("l", "key", "another", requests_per_day=0))
     one = call()
-    await stage.on_request(one)
+    await take_turn(stage, one)
     assert one.governed is None

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.errors import GatewayError
 from gateway.pipeline.call import Call
+from gateway.pipeline.stage import take_turn
 from gateway.pipeline.stages.check_budget import CheckBudget
 from gateway.services.keys.key import Key
 from gateway.wire.endpoint import Endpoint
@@ -25,7 +26,7 @@ def call(endpoint: Endpoint = CHAT, **fields: Any) -> Call:
 async def test_a_models_budget_is_found_by_the_models_own_name() -> None:
     bench = Bench(budget("model", "m"), budget("model", "alias"))
     one = call()
-    await CheckBudget(bench.purse).on_request(one)
+    await take_turn(CheckBudget(bench.purse), one)
     assert [pot.budget.subject for pot in one.pots] == ["m"]
     assert one.governed is not None
     assert one.budget_left_nano_usd == 1050
@@ -33,7 +34,7 @@ async def test_a_models_budget_is_found_by_the_models_own_name() -> None:
 
 async def test_a_request_that_nobody_pays_for_carries_nothing() -> None:
     one = call(user="ann")
-    await CheckBudget(Bench().purse).on_request(one)
+    await take_turn(CheckBudget(Bench().purse), one)
     assert one.pots == ()
     assert one.governed is None
     assert one.budget_left_nano_usd is None
@@ -51,7 +52,7 @@ async def test_a_request_that_nobody_pays_for_carries_nothing() -> None:
 async def test_an_end_user_has_its_own_period(endpoint: Endpoint, fields: Any, end_users: list[str]) -> None:
     bench = Bench(budget("end_user", "k1"))
     one = call(endpoint, **fields)
-    await CheckBudget(bench.purse).on_request(one)
+    await take_turn(CheckBudget(bench.purse), one)
     assert [pot.period.end_user for pot in one.pots] == end_users
 
 
@@ -59,5 +60,5 @@ async def test_an_end_user_has_its_own_period(endpoint: Endpoint, fields: Any, e
 async def test_an_end_user_that_is_none_is_refused_where_it_has_a_budget_only(user: Any) -> None:
     bench = Bench(budget("end_user", "k1"))
     with pytest.raises(GatewayError, match="`user`"):
-        await CheckBudget(bench.purse).on_request(call(user=user))
-    await CheckBudget(Bench(budget()).purse).on_request(call(user=user))
+        await take_turn(CheckBudget(bench.purse), call(user=user))
+    await take_turn(CheckBudget(Bench(budget()).purse), call(user=user))

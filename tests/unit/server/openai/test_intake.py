@@ -48,7 +48,7 @@ NATIVE, ELSEWHERE, CHAT, DEMO = (
 
 async def choose(*targets: Target, here: bool = False, **fields: Any) -> tuple[Call, Plan]:
     class Routes:
-        async def on_request(self, call: Call) -> None:
+        def on_request(self, call: Call) -> None:
             call.targets = targets
 
     async def goes_on_here(key: Key, document: Any) -> bool:
