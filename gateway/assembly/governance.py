@@ -178,11 +178,7 @@ class Governance:
             await self.quota.close()
             await self._valkey.close()
 
-    async def settled(self) -> None:
-        """This worker's journal is copied: it holds nothing any more."""
-        if not self._opened.is_set():
-            return
-        try:
-            await self._workers.settled()
-        except GatewayError as error:
-            _log.warning("the end of this worker could not be noted: %s", error)
+    async def ended(self) -> None:
+        """This worker's journal is copied: it holds nothing any more. Raises GatewayError."""
+        if self._opened.is_set():
+            await self._workers.ended()

@@ -180,6 +180,25 @@ async def test_a_dead_workers_journal_stays_until_somebody_has_settled_what_it_h
     await second.close()
 
 
+async def test_a_worker_whose_end_cannot_be_noted_leaves_its_journal_to_whoever_can_say_it(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    period = await make_period(postgres)
+    ended, unheard = Told(), Told(refused_ends=True)
+    for told in (ended, unheard):
+        ledger = await Ledger.open(tmp_path, postgres, QUICK, settlements=told)
+        write(ledger, range(10), f"{{{period}}}")
+        assert await ledger.flush(60)
+        await ledger.close()
+        assert (tmp_path / ledger.journal_id).exists() == told.refused_ends
+    assert (ended.ends, ended.buried) == (1, [])
+    told = Told()
+    finder = await Ledger.open(tmp_path, postgres, QUICK, settlements=told)
+    await until(lambda: told.buried == [ledger.journal_id])
+    await finder.close()
+    assert told.ends == 1
+
+
 async def test_ledgers_that_settle_the_same_periods_at_once_lose_nothing_and_do_not_lock_each_other_out(
     postgres: Postgres, tmp_path: Path
 ) -> None:
