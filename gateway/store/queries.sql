@@ -54,5 +54,8 @@ SELECT EXISTS (
       AND last_seen > now() - make_interval(secs => $2)
 )
 
+-- name: holding_workers
+SELECT id FROM gateway_workers WHERE id <> $1 AND settled_at IS NULL AND holds_since IS NOT NULL ORDER BY id
+
 -- name: forget_workers
 DELETE FROM gateway_workers WHERE settled_at < now() - interval '1 day'

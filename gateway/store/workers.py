@@ -65,6 +65,10 @@ class WorkerRegister:
         async with self._lock:
             await self._postgres.execute(self._sql["worker_settled"], self._worker)
 
+    async def holders(self) -> list[str]:
+        """The other workers that have held something and did not end as they should, or live. Raises GatewayError."""
+        return [str(row["id"]) for row in await self._postgres.fetch(self._sql["holding_workers"], self._worker)]
+
     async def others_alive(self) -> bool:
         """May another worker hold something? Raises GatewayError where the database is away."""
         return bool(await self._postgres.fetchval(self._sql["other_workers"], self._worker, _GONE_S))

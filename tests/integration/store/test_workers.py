@@ -38,3 +38,18 @@ async def test_one_that_was_given_up_and_lives_is_heard_of_again(postgres: Postg
     assert await has_ended(postgres, worker)
     await register.beat()
     assert not await has_ended(postgres, worker)
+
+
+async def test_holders_are_the_others_that_began_to_hold_and_have_not_ended(postgres: Postgres) -> None:
+    asking, _ = await hired(postgres)
+    holding, held_by = await hired(postgres)
+    ended, _ = await hired(postgres)
+    await hired(postgres)  # has only started
+    for each in (asking, holding, ended):
+        await each.hold()
+    await ended.ended()
+    assert await asking.holders() == [held_by]
+    await postgres.execute("UPDATE gateway_workers SET last_seen = now() - interval '20 hours'")
+    assert await asking.holders() == [held_by]  # however long nobody has heard of it
+    await asking.settled(held_by)
+    assert await asking.holders() == []
