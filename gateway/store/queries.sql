@@ -3,6 +3,9 @@
 -- name: beat
 SELECT pg_notify($1, '')
 
+-- name: end_when_idle
+SET LOCAL idle_in_transaction_session_timeout = '5s'
+
 -- name: lock_migrations
 -- The key is "kubechat" read as a big-endian integer, halved to fit: no other program's lock.
 SELECT pg_advisory_lock(3859612498461057594)
