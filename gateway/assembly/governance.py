@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from typing import Final
 
 from gateway import __version__
 from gateway.errors import GatewayError
@@ -32,6 +33,7 @@ from gateway.services.ledger.settlements import Settled
 from gateway.services.limits.register import LimitRegister
 from gateway.services.limits.service import Limits
 from gateway.services.quota.inspection import Inspection
+from gateway.services.quota.rollcall import Rollcall
 from gateway.services.quota.service import Quota, QuotaOptions
 from gateway.services.tokenizers.service import Tokenizers
 from gateway.settings import Settings
@@ -42,6 +44,8 @@ from gateway.store.workers import WorkerRegister
 from gateway.tasks import Tasks
 
 _log = logging.getLogger("gateway")
+
+_SHOWN: Final = 3
 
 
 class Governance:
@@ -73,7 +77,8 @@ class Governance:
         await self.limits.load()
         await self.budgets.load()
         self._tasks.spawn(self.budgets.prepare(), name="prepare budget periods")
-        openings = Openings(self._open_row, asyncio.sleep, int(self._options.lease_s * 1000))
+        self.rollcall = Rollcall(valkey, self._workers.holders)
+        openings = Openings(self, self.rollcall.absent, int(self._options.lease_s * 1000))
         self.quota = await Quota.open(
             valkey,
             journal_id,
@@ -87,6 +92,7 @@ class Governance:
         self.allowance = Allowance(self.limits, self._purse, self._totals_of)
         losses = Losses(self._postgres, Inspection(valkey))
         self._tasks.spawn(losses.watch(lost_lease_hours), name="write off lost leases")
+        self._tasks.spawn(self.rollcall.watch(), name="look for workers that are waited for")
         self._opened.set()
 
     def on_change(self, announced: str) -> None:
@@ -119,7 +125,7 @@ class Governance:
 
     def show(self, metrics: Metrics) -> None:
         """Have `metrics` show how the counters fare."""
-        show_quota(metrics, self.quota, self._book.refusals)
+        show_quota(metrics, self.quota, self._book.refusals, self.rollcall)
 
     def admin_routes(self) -> list[Route]:
         """`/admin/limits` and `/admin/budgets`."""
@@ -154,11 +160,17 @@ class Governance:
         totals = {row["id"]: int(row["total"]) for row in rows}
         return [totals.get(period_id, 0) for period_id in ids]
 
-    async def _open_row(self, period_id: int, epoch: str) -> tuple[int, str | None]:
+    async def opened_epoch(self, period_id: int) -> str | None:
+        """The epoch in which the period's counter was opened last. Raises GatewayError."""
+        epoch: str | None = await self._postgres.fetchval(self._sql["opened_epoch"], period_id)
+        return epoch
+
+    async def open_in(self, epoch: str, period_id: int) -> int:
+        """Note that it is opened in this one, and what it opens with. Raises GatewayError."""
         row = await self._postgres.fetchrow(self._sql["open_counter"], period_id, epoch)
         if row is None:
             raise GatewayError("store_unavailable", "A budget's period is not in the database.")
-        return int(row["total"]), row["before"]
+        return int(row["total"])
 
     def counters_are_there(self) -> bool:
         """Does Valkey answer?"""
@@ -173,7 +185,12 @@ class Governance:
         if not self.counters_are_there():
             return "away: hard budgets go on with what is leased"
         left_s = self.quota.last.closed_until - time.monotonic()
-        return f"rebuilding: hard budgets open in {left_s:.1f} s" if left_s > 0 else "ok"
+        if left_s > 0:
+            return f"rebuilding: hard budgets open in {left_s:.1f} s"
+        if awaited := self.rollcall.awaited:
+            more = f" and {len(awaited) - _SHOWN} more" if len(awaited) > _SHOWN else ""
+            return f"rebuilding: hard budgets wait for the journals of {', '.join(awaited[:_SHOWN])}{more}"
+        return "ok"
 
     async def close(self) -> None:
         """Give back what is leased."""
@@ -183,11 +200,7 @@ class Governance:
             await self.quota.close()
             await self._valkey.close()
 
-    async def settled(self) -> None:
-        """This worker's journal is copied: it holds nothing any more."""
-        if not self._opened.is_set():
-            return
-        try:
-            await self._workers.settled()
-        except GatewayError as error:
-            _log.warning("the end of this worker could not be noted: %s", error)
+    async def ended(self) -> None:
+        """This worker's journal is copied: it holds nothing any more. Raises GatewayError."""
+        if self._opened.is_set():
+            await self._workers.ended()

@@ -331,8 +331,6 @@ class Worker:
         if hasattr(self, "ledger"):
             await self.governance.close()
             await self.ledger.close()
-            if not (self.ledger.lag_rows or self.ledger.open_attempts):
-                await self.governance.settled()
         await self.tasks.drain(0.0)
         self.metrics.refresh()  # also has the last requests told of
         if self._telemetry is not None:

@@ -67,6 +67,7 @@ class Metrics:
         self.quota_decisions: CounterFamily = counter("quota_decisions_total")
         self.quota_rebuilds: CounterFamily = counter("quota_rebuilds_total")
         self.quota_away: GaugeFamily = gauge("quota_away_seconds")
+        self.quota_awaited_workers: GaugeFamily = gauge("quota_awaited_workers")
         self.reservation_exceeded: CounterFamily = counter("reservation_exceeded_total")
         self.budget_clamped: CounterFamily = counter("budget_clamped_total")
         self.budget_alerts: CounterFamily = counter("budget_alerts_total")

@@ -189,6 +189,12 @@ TABLE: Final[tuple[Spec, ...]] = (
     Spec(
         "quota_away_seconds", _G, "How long Valkey has been away for the worker that misses it most.", across=Across.MAX
     ),
+    Spec(
+        "quota_awaited_workers",
+        _G,
+        "Workers whose journals hard budgets wait for since the counters were lost; see `budgets write-off`.",
+        across=Across.MAX,
+    ),
     Spec("reservation_exceeded_total", _C, "Attempts that cost more than the worst case that was set aside for them."),
     Spec("budget_clamped_total", _C, "Attempts whose output cap was cut to what a budget had left."),
     Spec(

@@ -280,11 +280,13 @@ class Governor:
             return
         if job.reserved is reservation:  # else another attempt has begun
             job.reserved = None
-        self._meter.close(job, metered, outcome, kept_nano_usd(reservation, outcome, metered[2]))
-        usage = metered[1].usage
-        assert usage is not None
-        beyond = reservation.close(metered[1].cost_nano_usd, usage.prompt + usage.completion)
-        self._wake(reservation)
+        try:
+            self._meter.close(job, metered, outcome, kept_nano_usd(reservation, outcome, metered[2]))
+        finally:  # whatever went wrong: without an end its row will cost what the entry says now
+            usage = metered[1].usage
+            tokens = 0 if usage is None else usage.prompt + usage.completion
+            beyond = reservation.close(metered[1].cost_nano_usd, tokens)
+            self._wake(reservation)
         if beyond:
             self._meter.metrics.reservation_exceeded.child().inc()
             _log.error(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 from weakref import WeakValueDictionary
 
 from gateway.errors import GatewayError
@@ -18,7 +19,10 @@ from gateway.services.quota.service import Quota
 from gateway.upstream.target import Target
 
 _MOST_REMEMBERED: Final = 50_000
-_PATIENCE_S: Final = 0.3
+_OPENED_ELSEWHERE_S: Final = 0.3
+# Journals of workers that died with the gateway are mostly copied within so long after its new start.
+_PATIENCE_S: Final = 1.0
+_LOOK_S: Final = 0.05
 
 
 class Pot(NamedTuple):
@@ -158,25 +162,60 @@ def exhausted(refusal: Refusal, pots: Sequence[Pot]) -> GatewayError:
     )
 
 
+class PeriodTotals(Protocol):
+    """What the ledger has of budgets' periods. Both raise GatewayError."""
+
+    async def opened_epoch(self, period_id: int) -> str | None:
+        """The epoch of the counters in which the period's was opened last; None: never."""
+
+    async def open_in(self, epoch: str, period_id: int) -> int:
+        """Note that it is opened in this one; what counts as spent of the period."""
+
+
 class Openings:
-    """What the counter of a budget's period opens with, as the ledger has it. `pause` waits so many seconds."""
+    """What the counter of a budget's period opens with, as the ledger has it, and whether it may. `pause` waits so many
+    seconds; `now` is in seconds."""
 
     def __init__(
         self,
-        open_row: Callable[[int, str], Awaitable[tuple[int, str | None]]],
-        pause: Callable[[float], Awaitable[None]],
+        rows: PeriodTotals,
+        absent: Callable[[str, str], Awaitable[Sequence[str]]],
         wait_ms: int,
+        *,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`open_row(period_id, epoch)` gives the period's total and the epoch it was opened in before, if any."""
-        self._open_row = open_row
-        self._pause = pause
+        """`absent(name, epoch)` gives the workers that may hold something of the counter that it does not know of."""
+        self._rows = rows
+        self._absent = absent
         self._wait_ms = wait_ms
+        self._pause = pause
+        self._now = now
+        self._epoch = ""
+        self._patient_until = 0.0
 
     async def open(self, name: str, epoch: str) -> Opening:
-        """For the counter called `name`. Raises GatewayError where the ledger cannot say."""
-        settled, before = await self._open_row(period_id_of(name), epoch)
-        if before != epoch:  # never opened, or all counters are closed anyhow since they were lost
-            return Opening(settled, 0)
-        # Either another worker is opening it at this moment, or it is lost: give that one time, then close it.
-        await self._pause(_PATIENCE_S)
-        return Opening(settled, self._wait_ms)
+        """For the counter called `name`. Raises GatewayError: budget_rebuilding where it may not be opened yet, others
+        where the ledger cannot say."""
+        if epoch != self._epoch:
+            self._epoch, self._patient_until = epoch, self._now() + _PATIENCE_S
+        period_id = period_id_of(name)
+        before = await self._rows.opened_epoch(period_id)
+        if before is None:  # nobody has ever held anything of it
+            return Opening(await self._rows.open_in(epoch, period_id), 0)
+        if before == epoch:  # another worker is opening it at this moment, or it is lost by itself
+            await self._pause(_OPENED_ELSEWHERE_S)
+        await self._all_are_known(name, epoch)
+        # Only now: who was known to have ended has all of its rows in the total. A counter that is lost by itself stays
+        # closed for a while, as all of them do since they were lost together.
+        settled = await self._rows.open_in(epoch, period_id)
+        return Opening(settled, self._wait_ms if before == epoch else 0)
+
+    async def _all_are_known(self, name: str, epoch: str) -> None:
+        """Return when no worker is absent, which soon after a loss may take a moment. Raises budget_rebuilding."""
+        last = False
+        while await self._absent(name, epoch):
+            if last:
+                raise GatewayError("budget_rebuilding", "Workers may hold money of this budget that is not known of.")
+            last = self._now() >= self._patient_until
+            await self._pause(_LOOK_S)

@@ -71,7 +71,8 @@ MEANINGS: Final = {
     "and the budget has no `unbounded_usd`.",
     "budget_unpriced": "Under a hard budget: no price is known for the model at this target.",
     "budget_rebuilding": "What a hard budget has left is not known just now: its counter is being rebuilt from the "
-    "ledger, or Valkey is away and what this worker had leased is spent.",
+    "ledger, for which a worker's journal may have to be copied first, or Valkey is away and what this worker had "
+    "leased is spent.",
     "internal_error": "A mistake in the gateway. Its log has the details under the request id; please report it.",
     "key_store_unavailable": "The key is not known here yet and the database cannot be asked just now.",
     "store_unavailable": "The database cannot be reached just now.",

@@ -11,6 +11,7 @@ from gateway.metrics.families import Gauge
 from gateway.server.gate import Gate
 from gateway.services.keys.service import Keys
 from gateway.services.ledger.service import Ledger
+from gateway.services.quota.rollcall import Rollcall
 from gateway.services.quota.service import Quota
 from gateway.services.routing.routes import Routing
 from gateway.upstream.health import CLOSED
@@ -104,10 +105,11 @@ def show_journal(metrics: Metrics, ledger: Ledger) -> None:
     metrics.on_collect(collect)
 
 
-def show_quota(metrics: Metrics, quota: Quota, refusals: Mapping[str, int]) -> None:
+def show_quota(metrics: Metrics, quota: Quota, refusals: Mapping[str, int], rollcall: Rollcall) -> None:
     """Have `metrics` show how limits and budgets were decided about, `refusals` by scope, and how the counters fare."""
     decisions = {how: metrics.quota_decisions.child(how) for how in ("leased", "asked", "alone")}
     away, rebuilds = metrics.quota_away.child(), metrics.quota_rebuilds.child()
+    awaited = metrics.quota_awaited_workers.child()
 
     def note(event: str) -> None:
         if event == "rebuilt":
@@ -119,6 +121,7 @@ def show_quota(metrics: Metrics, quota: Quota, refusals: Mapping[str, int]) -> N
         decisions["alone"].track(quota.alone)
         since = quota.away_since
         away.set(0.0 if since is None else time.monotonic() - since)
+        awaited.set(len(rollcall.awaited))
         for scope, count in refusals.items():
             metrics.limit_refusals.child(scope).track(count)
 

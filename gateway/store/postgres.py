@@ -19,6 +19,7 @@ import orjson
 
 from gateway.errors import GatewayError
 from gateway.store.listener import Callback, Listener
+from gateway.store.sql import load
 from gateway.tasks import Tasks
 
 # A URL (postgres:// or postgresql://), or asyncpg's connect arguments: what a URL cannot say, a socket
@@ -40,6 +41,7 @@ _AWAY = (
     asyncpg.OperatorInterventionError,  # shutting down, starting up, cancelled by a time limit
     asyncpg.InsufficientResourcesError,  # too many connections, disk full
     asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,  # after a fail-over: this server is no longer the primary
 )
 # The server said so before it ran anything, or ended a transaction that it has rolled back.
@@ -78,6 +80,7 @@ class Postgres:
         self._hooks = hooks
         self._timeout_s = timeout_s
         self._away = False
+        self._sql = load(__package__)
         self._tasks = Tasks()
         self._listener = Listener(self.connect_session, self._tasks, hooks.on_listener_reconnect)
 
@@ -164,11 +167,13 @@ class Postgres:
     ) -> Result:
         """Return what `work(connection)` returns, run in a transaction of its own.
 
-        It is run again only when the server ended the first transaction before its commit was sent.
+        It is run again only when the server ended the first transaction before its commit was sent. The server ends one
+        in which nothing happens for seconds, so that a process that hangs keeps nobody from what it has locked.
         """
 
         async def run(connection: Connection) -> Result:
             async with connection.transaction():
+                await connection.execute(self._sql["end_when_idle"])
                 return await work(connection)
 
         return await self._call(run, timeout_s, repeatable=False)

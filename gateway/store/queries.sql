@@ -3,6 +3,9 @@
 -- name: beat
 SELECT pg_notify($1, '')
 
+-- name: end_when_idle
+SET LOCAL idle_in_transaction_session_timeout = '5s'
+
 -- name: lock_migrations
 -- The key is "kubechat" read as a big-endian integer, halved to fit: no other program's lock.
 SELECT pg_advisory_lock(3859612498461057594)
@@ -53,6 +56,9 @@ SELECT EXISTS (
     WHERE id <> $1 AND settled_at IS NULL AND holds_since IS NOT NULL
       AND last_seen > now() - make_interval(secs => $2)
 )
+
+-- name: holding_workers
+SELECT id FROM gateway_workers WHERE id <> $1 AND settled_at IS NULL AND holds_since IS NOT NULL ORDER BY id
 
 -- name: forget_workers
 DELETE FROM gateway_workers WHERE settled_at < now() - interval '1 day'

@@ -27,10 +27,14 @@ class WorkerRegister:
         self._version = version
         self._sql = load(__package__)
         self._holds = False
+        self._ended = False
+        self._lock = asyncio.Lock()
 
     async def beat(self) -> None:
-        """Say that this worker lives. Raises GatewayError where the database is away."""
-        await self._postgres.execute(self._sql["worker_beat"], self._worker, self._version)
+        """Say that this worker lives, unless it has ended. Raises GatewayError where the database is away."""
+        async with self._lock:  # one that is on its way must not come after the word that this worker has ended
+            if not self._ended:
+                await self._postgres.execute(self._sql["worker_beat"], self._worker, self._version)
 
     async def beat_forever(self) -> None:
         """Say so every few seconds, as long as it does; and first, forget those that have been gone for long."""
@@ -51,9 +55,19 @@ class WorkerRegister:
             await self._postgres.execute(self._sql["worker_holds"], self._worker)
             self._holds = True
 
-    async def settled(self, worker: str | None = None) -> None:
-        """A worker (None: this one) holds nothing any more: it has stopped, or its journal was copied."""
-        await self._postgres.execute(self._sql["worker_settled"], self._worker if worker is None else uuid.UUID(worker))
+    async def settled(self, worker: str) -> None:
+        """Another worker holds nothing any more: its journal was copied. Raises GatewayError."""
+        await self._postgres.execute(self._sql["worker_settled"], uuid.UUID(worker))
+
+    async def ended(self) -> None:
+        """This worker holds nothing any more, and is not heard of again. Raises GatewayError."""
+        self._ended = True
+        async with self._lock:
+            await self._postgres.execute(self._sql["worker_settled"], self._worker)
+
+    async def holders(self) -> list[str]:
+        """The other workers that have held something and did not end as they should, or live. Raises GatewayError."""
+        return [str(row["id"]) for row in await self._postgres.fetch(self._sql["holding_workers"], self._worker)]
 
     async def others_alive(self) -> bool:
         """May another worker hold something? Raises GatewayError where the database is away."""

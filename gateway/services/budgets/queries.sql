@@ -194,9 +194,12 @@ FROM unnest($1::uuid[]) AS k (id)
 ORDER BY k.id, b.created_at;
 
 -- name: open_counter
--- What a period's counter opens with; `before` is the epoch of the counters in which it was opened last.
-UPDATE budget_periods SET opened_epoch = $2 WHERE id = $1
-RETURNING settled_nano_usd + lost_nano_usd AS total, old.opened_epoch AS before;
+-- What a period's counter opens with.
+UPDATE budget_periods SET opened_epoch = $2 WHERE id = $1 RETURNING settled_nano_usd + lost_nano_usd AS total;
+
+-- name: opened_epoch
+-- Of the counters in which the period's was opened last.
+SELECT opened_epoch FROM budget_periods WHERE id = $1;
 
 -- name: totals
 SELECT id, settled_nano_usd + lost_nano_usd AS total FROM budget_periods WHERE id = ANY ($1::bigint[]);

@@ -256,12 +256,13 @@ class Journal:
         """Bytes written that are not yet in the database (or known to need no copying)."""
         return sum(segment.written - segment.copied for segment in self.segments)
 
-    def close(self) -> None:
-        """Let go of the journal: deleted where nothing in it is needed any more, else left to be adopted."""
+    def close(self, *, keep: bool = False) -> None:
+        """Let go of the journal: deleted where nothing in it is needed any more, else, or to `keep` it, left to be
+        adopted."""
         if self._closed:
             return
         self._closed = True
-        done = not self._open and self.lag_bytes == 0
+        done = not keep and not self._open and self.lag_bytes == 0
         # From here on `start` refuses and `end` does nothing: who adopts the journal closes what is open.
         self._open = set()
         self._current.capacity = 0

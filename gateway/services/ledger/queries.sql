@@ -2,8 +2,10 @@
 -- The staging table belongs to the connection, and its name to its shape (change both together); made again on
 -- whichever connection a pooler gives, it works behind transaction poolers too. Defaults are those of an attempt whose
 -- end was never written. A database that does not wait for its log would lose what the journal forgets: then this
--- transaction waits.
+-- transaction waits. A worker that hangs between its insert and its commit would keep others' rows of the same budgets
+-- out, and so all that they hold from being settled: the server ends such a transaction, and the rows are copied again.
 SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off';
+SET LOCAL idle_in_transaction_session_timeout = '5s';
 SET LOCAL client_min_messages = warning;
 CREATE TEMPORARY TABLE IF NOT EXISTS usage_costs_staging_0010 (
     request_id UUID NOT NULL,

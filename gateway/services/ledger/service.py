@@ -224,14 +224,26 @@ class Ledger:
         return True
 
     async def close(self) -> None:
-        """Stop. The journal is deleted where all is copied and ended, else left for whoever starts next."""
+        """Stop. The journal is deleted where all is copied and ended, and that was noted, else left for whoever starts
+        next."""
         for task in self._background:
             task.cancel()
         await self._tasks.drain(self._options.statement_timeout_s)
         if self._options.fsync != "never":
             with contextlib.suppress(OSError):
                 await self._journal.sync()
-        self._journal.close()
+        self._journal.close(keep=not await self._note_end())
+
+    async def _note_end(self) -> bool:
+        """Say that nothing is left of this worker, before its journal goes: who finds none cannot say it."""
+        if self._journal.lag_bytes or self._journal.open_attempts:
+            return False
+        try:
+            await self._settlements.ended()
+        except Exception as error:
+            self._failed("noting that this worker has ended", error)
+            return False
+        return True
 
     # --- copying the own journal --------------------------------------------------------------
 

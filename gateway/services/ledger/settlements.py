@@ -69,6 +69,12 @@ class Settlements(Protocol):
         Called again until it returns, by any worker: whoever raises, or dies, has it tried again. Raises what it likes.
         """
 
+    async def ended(self) -> None:
+        """This worker's own journal is in the database as a whole, and nothing more comes: it is about to be removed.
+
+        Raises what it likes: then the journal stays, empty as it is, and whoever finds it calls `adopted`.
+        """
+
 
 class NoSettlements:
     """Nobody is told."""
@@ -77,4 +83,7 @@ class NoSettlements:
         """Nothing."""
 
     async def adopted(self, journal_id: str) -> None:
+        """Nothing."""
+
+    async def ended(self) -> None:
         """Nothing."""

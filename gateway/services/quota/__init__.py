@@ -10,7 +10,7 @@ that idle leases of those go back.
 - `exchange.py`: what is said to Valkey, and how the answer is read; pure.
 - `leases.py`: what this worker has leased, what it will say next, and what an answer changes.
 - `service.py`: `Quota`, which takes units and keeps the exchanges going; `scripts.py`: the Lua that it runs.
-- `outage.py`: what may be spent while Valkey is away.
+- `outage.py`: what may be spent while Valkey is away; `rollcall.py`: who has to be heard of after it lost counters.
 
 Three kinds: RATE is counted in fixed windows of Valkey's clock, and a lease dies with its window; HELD is given back
 when a request ends, and freed when its worker is silent for `lease_s`; MONEY is held until the ledger has the row that

@@ -9,7 +9,9 @@
 --   R counter amount          hold this much     S counter amount total    settled, and the ledger's total
 --   O counter settled wait    open, ms to wait   A n (counter amount)*n    ask: all or nothing
 -- A counter of kind r is {w: window, u: units granted in it}; h and m are {t: units held, one field a worker}, and m
--- has s (settled) and o (opens at, ms) too. Limits of m hold for s + t. All numbers are whole and below 2^53.
+-- has s (settled) and o (opens at, ms) too. Limits of m hold for s + t. An m without s is missing: it keeps what workers
+-- say that they hold (R; no other word of theirs counts before that one), and as l the largest total that it is told.
+-- All numbers are whole and below 2^53.
 -- Answer, JSON, all numbers as text: {status, epoch, us, workers alive, opens at in ms, counters, asks, shortages}; a
 -- counter is {granted beyond the asks, remaining, window, state}, an ask 0 or the number of the counter that refused it.
 
@@ -45,7 +47,7 @@ local at = 8
 for i = 1, n do
   local kind, limit, window_s = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   local counter = {key = KEYS[5 + i], kind = kind, limit = limit, want = tonumber(ARGV[at + 3]), unit = 0, extra = 0,
-    window = 0, state = 'ok', before = 0, used = 0, mine = 0}
+    window = 0, state = 'ok', before = 0, used = 0, mine = 0, told = true}
   at = at + 4
   if kind == 'r' then
     counter.window = math.floor(now_ms / 1000 / window_s)
@@ -54,12 +56,13 @@ for i = 1, n do
     if row[1] == text(counter.window) then counter.used = tonumber(row[2]) end
   else
     counter.lasts_s = 45 * 86400
-    local row = redis.call('HMGET', counter.key, 't', worker, 's', 'o')
+    local row = redis.call('HMGET', counter.key, 't', worker, 's', 'o', 'l')
     counter.held, counter.mine = tonumber(row[1] or '0'), tonumber(row[2] or '0')
     counter.settled = tonumber(row[3] or '0')
     counter.used = counter.held
     if kind == 'm' then
-      if not row[3] then counter.state = 'missing'
+      if not row[3] then
+        counter.state, counter.told, counter.least = 'missing', row[2] ~= false, tonumber(row[5] or '0')
       elseif row[4] and now_ms < tonumber(row[4]) then counter.state, counter.opens = 'rebuilding', row[4] end
     end
   end
@@ -132,26 +135,31 @@ while at <= #ARGV do
     local first, second = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
     if letter == 'R' then
       at = at + 3
+      counter.told = true
       change(counter, first - counter.mine)
     else
       at = at + 4
       if letter == 'O' then
         -- Whoever opens it later has a later total, which nobody may have told a counter that was not there.
-        counter.settled, counter.changed = math.max(counter.settled, first), true
+        counter.settled, counter.changed = math.max(counter.settled, counter.least or 0, first), true
         if counter.state == 'missing' then
-          counter.state = 'ok'
+          counter.state, counter.told = 'ok', true
           if second > 0 then
             counter.state, counter.opens = 'rebuilding', text(now_ms + second)
           end
         end
       elseif letter == 'S' then
-        if counter.state ~= 'missing' then
+        if counter.state == 'missing' then
+          counter.least = math.max(counter.least, second)
+          redis.call('HSET', counter.key, 'l', text(counter.least))
+          redis.call('EXPIRE', counter.key, text(counter.lasts_s))
+        else
           counter.settled = math.max(counter.settled, second)
-          change(counter, -first)
         end
-      elseif letter == 'C' then
+        if counter.told then change(counter, -first) end
+      elseif counter.told and letter == 'C' then
         if first == 0 or first == counter.window then change(counter, second) end
-      elseif counter.kind ~= 'r' or first == counter.window then
+      elseif counter.told and (counter.kind ~= 'r' or first == counter.window) then
         change(counter, -second)
       end
     end
@@ -170,13 +178,16 @@ for i, counter in ipairs(counters) do
     end
     if counter.short then redis.call('ZADD', KEYS[3], text(now_ms), counter.key) end
   end
-  if counter.changed and counter.state ~= 'missing' then
+  if counter.changed then
     if counter.kind == 'r' then
       redis.call('HSET', counter.key, 'w', text(counter.window), 'u', text(counter.used))
     else
       redis.call('HSET', counter.key, 't', text(counter.held), worker, text(counter.mine))
       if counter.kind == 'm' then
-        redis.call('HSET', counter.key, 's', text(counter.settled))
+        if counter.state ~= 'missing' then
+          redis.call('HSET', counter.key, 's', text(counter.settled))
+          redis.call('HDEL', counter.key, 'l')
+        end
         redis.call('SADD', KEYS[5], counter.key)
         redis.call('EXPIRE', KEYS[5], text(counter.lasts_s))
         if counter.opens then redis.call('HSET', counter.key, 'o', counter.opens) end

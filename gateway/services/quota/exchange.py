@@ -22,6 +22,11 @@ def counter_key(epoch: str, counter: Counter) -> str:
     return f"{TAG}{epoch}:{counter.kind}:{counter.name}"
 
 
+def last_key(epoch: str, worker: str) -> str:
+    """Where a worker's last exchange is kept, with its answer."""
+    return f"{TAG}{epoch}:last:{worker}"
+
+
 def money_key(epoch: str, worker: str) -> str:
     """The set of money counters that `worker` holds a lease of."""
     return f"{TAG}{epoch}:money:{worker}"
@@ -45,13 +50,14 @@ class Opening(NamedTuple):
 
 class Exchange:
     """Collects what is to be said. `totals` are the ledger's, of the counters that were settled; `debts` what is
-    charged."""
+    charged; `registered` those counters of which it is said what is held."""
 
     def __init__(self) -> None:
         self.counters: dict[Counter, int] = {}
         self._operations: list[str] = []
         self.totals: dict[Counter, int] = {}
         self.debts: dict[Counter, int] = {}
+        self.registered: set[Counter] = set()
 
     def _number(self, counter: Counter) -> str:
         number = self.counters.get(counter)
@@ -70,6 +76,7 @@ class Exchange:
 
     def register(self, counter: Counter) -> None:
         """What the worker holds of a counter that may not know it any more; a rate's counts if its window lasts."""
+        self.registered.add(counter)
         if counter.kind == RATE:
             self._operations += ("C", self._number(counter), str(counter.window), str(counter.holding))
         else:
@@ -92,7 +99,7 @@ class Exchange:
 
     def keys(self, identity: Identity, epoch: str) -> list[str]:
         """KEYS of the script."""
-        last = f"{TAG}{epoch}:last:{identity.worker}"
+        last = last_key(epoch, identity.worker)
         own = money_key(epoch, identity.worker)
         return [EPOCH_KEY, WORKERS_KEY, SHORT_KEY, last, own, *(counter_key(epoch, each) for each in self.counters)]
 

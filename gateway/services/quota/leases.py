@@ -92,18 +92,14 @@ class Leases:
 
     def settle(self, counter: Counter, amount: int, total: int) -> None:
         """`amount` is in the ledger, whose total is `total`."""
-        self._note_total(counter, amount, total)
-        self._wake()
-
-    def _note_total(self, counter: Counter, amount: int, total: int) -> None:
         before = self._settled.get(counter, (0, 0))
         self._settled[counter] = (before[0] + amount, max(before[1], total))
+        self._wake()
 
     def open(self, counter: Counter, opening: Opening) -> None:
         """What a money counter that Valkey does not know is to begin with."""
         self._to_open[counter] = opening
-        if counter.holding:
-            self._to_register.add(counter)
+        self._to_register.add(counter)
         self._wake()
 
     def _return(self, counter: Counter) -> None:
@@ -155,6 +151,7 @@ class Leases:
 
     def unsay(self, exchange: Exchange, asks: list[Ask]) -> None:
         """Valkey has lost all counters: what was said was not heard, and what it knew of this worker is to be said."""
+        self._to_open.clear()  # whether it may be opened has to be looked at anew
         for counter, total in exchange.totals.items():
             self.settle(counter, 0, total)
         for counter, debt in exchange.debts.items():
@@ -174,6 +171,10 @@ class Leases:
         if lapsed:
             self._to_register.update(lapsed)
             self._wake()
+
+    def holds_money(self) -> bool:
+        """Is anything under way, or spent and not in the ledger?"""
+        return any(counter.kind == MONEY and counter.holding for counter in self._leased)
 
     def return_all(self) -> None:
         """Nothing more is going to be spent."""
@@ -205,9 +206,7 @@ class Leases:
         self._recall(answer)
         self._scan(now)
         missing = [counter for counter, row in rows if row.state == "missing"]
-        for counter in missing:
-            if counter in exchange.totals:  # said again when it is open, which may be with an older total
-                self._note_total(counter, 0, exchange.totals[counter])
+        self._to_register.update(counter for counter in missing if counter not in exchange.registered)
         return missing
 
     def _turn(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 
 from redis.exceptions import NoScriptError
 
 from gateway.errors import GatewayError
 from gateway.store.valkey import Valkey
 
-_NAMES: Final = ("exchange", "found", "bury")
+_NAMES: Final = ("exchange", "found", "bury", "absent")
 
 
 class Scripts:
@@ -23,11 +23,11 @@ class Scripts:
         # SHA-1 is how Valkey names scripts (https://valkey.io/commands/evalsha, read 2026-11).
         self._shas = {name: hashlib.sha1(text).hexdigest() for name, text in self._texts.items()}
 
-    async def run(self, name: str, keys: list[str], arguments: list[str]) -> bytes:
+    async def run(self, name: str, keys: list[str], arguments: list[str]) -> Any:
         """The script's answer. Raises GatewayError(store_unavailable), RedisError."""
         words = [*keys, *arguments]
         try:
-            raw: bytes = await self._valkey.call(lambda client: client.evalsha(self._shas[name], len(keys), *words))
+            raw = await self._valkey.call(lambda client: client.evalsha(self._shas[name], len(keys), *words))
         except NoScriptError:  # a new server, or SCRIPT FLUSH
             text = self._texts[name].decode()
             raw = await self._valkey.call(lambda client: client.eval(text, len(keys), *words))

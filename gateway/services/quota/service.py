@@ -22,6 +22,7 @@ from gateway.services.quota.exchange import (
     Exchange,
     Identity,
     Opening,
+    last_key,
     money_key,
     read_answer,
 )
@@ -133,8 +134,9 @@ class Quota:
 
         `worker` is the id under which it holds leases: its journal's, so that whoever reads the journal of a dead
         worker can free them. `others_alive` says whether other workers may hold leases; `open_money(name, epoch)` what
-        a money counter that Valkey does not know opens with; `before_holding` is awaited before this worker may hold
-        any, so that others can be told. All may raise GatewayError.
+        a money counter that Valkey does not know opens with, or raises budget_rebuilding where it may not be opened
+        yet; `before_holding` is awaited before this worker may hold any, so that others can be told. All may raise
+        GatewayError.
         """
         try:
             await check_policy(valkey)
@@ -296,7 +298,8 @@ class Quota:
 
     async def _known_epoch(self) -> str:
         """The epoch that was begun in this run of the server; empty for none."""
-        return (await self._scripts.run("found", [EPOCH_KEY, WORKERS_KEY], ["", "0"])).decode()
+        known: bytes = await self._scripts.run("found", [EPOCH_KEY, WORKERS_KEY], ["", "0"])
+        return known.decode()
 
     async def _begin_epoch(self) -> str:
         """The epoch in force, begun now where there is none."""
@@ -312,7 +315,8 @@ class Quota:
 
     async def _new_epoch(self, wait_ms: int) -> str:
         name = uuid.uuid4().hex[:12]
-        epoch = (await self._scripts.run("found", [EPOCH_KEY, WORKERS_KEY], [name, str(wait_ms)])).decode()
+        found: bytes = await self._scripts.run("found", [EPOCH_KEY, WORKERS_KEY], [name, str(wait_ms)])
+        epoch = found.decode()
         if epoch == name:
             _log.warning("the counters begin anew, closed for %.1f s", wait_ms / 1000)
             self.on_event("rebuilt")
@@ -334,12 +338,17 @@ class Quota:
 
     async def _open_counter(self, counter: Counter) -> None:
         try:
-            self._leases.open(counter, await self._open_money(counter.name, self._epoch))
+            epoch = self._epoch
+            opening = await self._open_money(counter.name, epoch)
+            if epoch == self._epoch:  # else it was looked at for nothing, and is found missing again
+                self._leases.open(counter, opening)
         except GatewayError as error:
-            _log.warning("a counter of money cannot be opened: %s", error)
+            rebuilding = error.code == "budget_rebuilding"
+            if not rebuilding:
+                _log.warning("a counter of money cannot be opened: %s", error)
             for ask in [ask for ask in self._leases.waiting if any(each is counter for each, _ in ask.amounts)]:
                 self._leases.waiting.remove(ask)
-                ask.tell(Refusal(counter, "away", 1.0))
+                ask.tell(Refusal(counter, "rebuilding" if rebuilding else "away", 1.0))
         finally:
             self._opening.discard(counter)
 
@@ -353,11 +362,12 @@ class Quota:
         epoch = await self._known_epoch()
         if not epoch:  # nobody holds anything: the counters will be opened with what is in the ledger by now
             return 0
-        own = money_key(epoch, worker)
+        own, last = money_key(epoch, worker), last_key(epoch, worker)
+        await self._scripts.run("bury", [WORKERS_KEY, own, last], [worker])  # what it sent is not heard from here on
         members = await self._valkey.call(lambda client: client.smembers(own))
         keys = sorted(key.decode() if isinstance(key, bytes) else str(key) for key in members)
         arguments = [worker, *(str(total) for total in await totals([key.split(":", 3)[3] for key in keys]))]
-        return int(await self._scripts.run("bury", [WORKERS_KEY, own, *keys], arguments))
+        return int(await self._scripts.run("bury", [WORKERS_KEY, own, last, *keys], arguments))
 
     async def close(self) -> None:
         """Give back what is leased and stop."""
@@ -376,5 +386,6 @@ class Quota:
                     self._leases.return_all()
                     await self._exchange()
                     worker = self._identity.worker
-                    await self._valkey.call(lambda client: client.zrem(WORKERS_KEY, worker))
+                    if not self._leases.holds_money():  # else the counters go on knowing of it
+                        await self._valkey.call(lambda client: client.zrem(WORKERS_KEY, worker))
         await self._tasks.drain(0.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -219,6 +218,21 @@ class Site:
         return sum(one.out for one in counters if one.kind == "m")
 
 
+class Totals:
+    """What the database has of budgets' periods."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._postgres = postgres
+        self._sql = load("gateway.services.budgets")
+
+    async def opened_epoch(self, period_id: int) -> str | None:
+        epoch: str | None = await self._postgres.fetchval(self._sql["opened_epoch"], period_id)
+        return epoch
+
+    async def open_in(self, epoch: str, period_id: int) -> int:
+        return int(await self._postgres.fetchval(self._sql["open_counter"], period_id, epoch))
+
+
 @asynccontextmanager
 async def opened(postgres: Postgres, valkey: Valkey, worker: str = "w1") -> AsyncIterator[Site]:
     """All of it."""
@@ -226,14 +240,7 @@ async def opened(postgres: Postgres, valkey: Valkey, worker: str = "w1") -> Asyn
     limits, budgets = Limits(postgres, tasks), Budgets(postgres, tasks)
     await limits.load()
     await budgets.load()
-    statement = load("gateway.services.budgets")["open_counter"]
-
-    async def open_row(period_id: int, epoch: str) -> tuple[int, str | None]:
-        row = await postgres.fetchrow(statement, period_id, epoch)
-        assert row is not None
-        return int(row["total"]), row["before"]
-
-    openings = Openings(open_row, asyncio.sleep, 5000)
+    openings = Openings(Totals(postgres), _nobody_is_absent, 5000)
     quota = await Quota.open(valkey, worker, others_alive=_nobody_else, open_money=openings.open)
     try:
         yield Site(postgres, quota, limits, budgets)
@@ -244,6 +251,10 @@ async def opened(postgres: Postgres, valkey: Valkey, worker: str = "w1") -> Asyn
 
 async def _nobody_else() -> bool:
     return False
+
+
+async def _nobody_is_absent(name: str, epoch: str) -> tuple[str, ...]:
+    return ()
 
 
 async def _fetch_nothing(url: str) -> tuple[str, bytes]:

@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from gateway.pipeline.call import Call
+from gateway.pipeline.stages.meter import Meter
 from gateway.services.keys.key import Key
 from gateway.services.prices.price import PriceOverride
 from gateway.services.tokenizers.service import Tokenizers
@@ -370,3 +371,24 @@ async def test_a_count_that_helps_not_enough_is_made_once_an_attempt(site: Site,
     assert refused(await site.ask(key, messages=LONG, max_tokens=16)) == "insufficient_quota"
     assert tokenizers.counted == [("o200k_base",)]
     assert site.out_nano_usd() == 0
+
+
+@pytest.mark.parametrize("after_the_end", [True, False])
+async def test_a_mistake_of_ours_in_closing_an_account_holds_no_more_than_its_row_will_cost(
+    site: Site, monkeypatch: pytest.MonkeyPatch, after_the_end: bool
+) -> None:
+    site.serve(up=FakeLine(whole(usage=used(7, 100))))
+    key = await site.make_key()
+    await site.budget("key", key.id, 100 * CENT)
+    await site.limit("target", "p/up", max_concurrency=1)
+
+    def fail(*args: object, **options: object) -> None:
+        raise RuntimeError
+
+    step = "_count" if after_the_end else "close"
+    monkeypatch.setattr(Meter, step, fail)
+    assert (await site.ask(key, max_tokens=1000)).status == 500
+    (started,) = site.book.started
+    booked = site.book.ended[0] if after_the_end else started
+    assert site.out_nano_usd() == booked.cost_nano_usd
+    assert site.held("max_concurrency") == 0

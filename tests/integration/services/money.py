@@ -43,6 +43,9 @@ class Teller:
     async def adopted(self, journal_id: str) -> None:
         raise AssertionError("there is no other journal here")
 
+    async def ended(self) -> None:
+        """Nobody asks who has ended."""
+
 
 class Worker:
     """One with a journal, and leases under its id."""

@@ -8,19 +8,21 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
+from typing import Any
 
 from redis import Redis
 from redis.exceptions import NoScriptError
 
 from gateway.services.quota.ask import Ask, Refusal
 from gateway.services.quota.counter import HELD, MONEY, RATE, Counter, Kind
-from gateway.services.quota.exchange import EPOCH_KEY, WORKERS_KEY, Exchange, Identity, Opening, read_answer
+from gateway.services.quota.exchange import EPOCH_KEY, WORKERS_KEY, Exchange, Identity, read_answer
 from gateway.services.quota.leases import Leases
 from gateway.services.quota.outage import LastWord
 
 LAPSE_MS = 1_000_000
 SCRIPTS = {
-    name: files("gateway.services.quota").joinpath(f"{name}.lua").read_text() for name in ("exchange", "found", "bury")
+    name: files("gateway.services.quota").joinpath(f"{name}.lua").read_text()
+    for name in ("exchange", "found", "bury", "absent")
 }
 SHAS = {name: hashlib.sha1(text.encode()).hexdigest() for name, text in SCRIPTS.items()}
 # name: kind, limit, seconds of a window
@@ -54,7 +56,7 @@ class Worker:
     grants: list[Grant] = field(default_factory=list)
     spent: list[int] = field(default_factory=list)
     asks: list[Ask] = field(default_factory=list)
-    opening: list[tuple[Counter, Opening]] = field(default_factory=list)
+    opening: list[Counter] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.leases = Leases(lambda: None, 1e9)
@@ -72,19 +74,17 @@ class Worker:
         self.asks.append(ask)
         self.leases.waiting.append(ask)
 
-    def run(self, script: str, keys: list[str], arguments: list[str]) -> bytes:
+    def run(self, script: str, keys: list[str], arguments: list[str]) -> Any:
         try:
-            raw = self.client.evalsha(SHAS[script], len(keys), *keys, *arguments)
+            return self.client.evalsha(SHAS[script], len(keys), *keys, *arguments)
         except NoScriptError:
-            raw = self.client.eval(SCRIPTS[script], len(keys), *keys, *arguments)
-        assert isinstance(raw, bytes)
-        return raw
+            return self.client.eval(SCRIPTS[script], len(keys), *keys, *arguments)
 
-    def exchange(self, fate: str = "", *, wait_ms: int = 0) -> list[Counter]:
+    def exchange(self, fate: str = "") -> list[Counter]:
         """Say what there is to be said. `fate` "unsent" or "unheard": the next one says the same again."""
         now = time.monotonic()
         if not self.epoch:
-            self.epoch = self.run("found", [EPOCH_KEY, WORKERS_KEY], [f"{self.name}-{now}", str(wait_ms)]).decode()
+            self.epoch = self.run("found", [EPOCH_KEY, WORKERS_KEY], [f"{self.name}-{now}", "0"]).decode()
         if self.sent is None:
             exchange, asks = self.leases.compose(now, self.last)
             self.sequence += 1

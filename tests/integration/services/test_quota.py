@@ -280,6 +280,7 @@ async def test_a_dead_workers_money_is_free_when_it_is_buried_and_not_before(wor
     assert not await given(other, counters[1], 401)
     workers.ledger.spent["it"] = 250  # what its journal said
     assert await other.bury("worker-0", workers.ledger.totals) == lost
+    workers.quotas.remove(dead)  # nothing that it says is heard any more
     assert await other.bury("worker-0", workers.ledger.totals) == 0
     await until(lambda: counters[1].refused_until < time.monotonic())
     assert not await given(other, counters[1], 751)

@@ -10,11 +10,18 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from redis import Redis
 
 from gateway.services.quota.counter import HELD, MONEY, RATE
-from gateway.services.quota.exchange import EPOCH_KEY, WORKERS_KEY, Opening, counter_key, money_key
+from gateway.services.quota.exchange import EPOCH_KEY, WORKERS_KEY, Opening, counter_key, last_key, money_key
 from gateway.store.embedded import StoreAddresses
 from tests.integration.services.quota_worker import COUNTERS, Grant, Worker
 
@@ -44,6 +51,8 @@ class Counting(RuleBasedStateMachine):
         self.ledger = 0
         self.granted: Tally[tuple[str, int]] = Tally()
         self.charged = 0
+        self.epochs = 0
+        self.closed = False  # the counters were lost, and not all have told what they hold
         self.rates_known = True  # what a dead worker took of a rate is lost with the store
 
     @initialize()
@@ -135,42 +144,82 @@ class Counting(RuleBasedStateMachine):
 
     @rule(which=WHICH)
     def a_worker_dies(self, which: int) -> None:
-        self.dead.append(self.workers[which])
+        dead = self.workers[which]
+        self.dead.append(dead)
         self.workers[which] = self._born()
+        dead.silent = dead.silent or self.closed
+        self.rates_known = self.rates_known and not self.closed
 
     @rule()
     def a_dead_worker_is_buried(self) -> None:
         if self.dead:
             self._bury(self.dead.pop(0))
 
-    @rule(wait_ms=st.just(10**9))
-    def the_store_is_emptied(self, wait_ms: int) -> None:
+    @rule()
+    def the_store_is_emptied(self) -> None:
         self.rates_known = self.rates_known and self.born == 3
-        while self.dead:
-            self._bury(self.dead.pop(0))
+        for dead in self.dead:  # its requests at once died with it; its money is not forgotten
+            dead.silent = True
         self.client.flushdb()
+        self.closed = True
+        self.epochs += 1
+        self.workers[0].run("found", [EPOCH_KEY, WORKERS_KEY], [f"e{self.epochs}", str(10**9)])
+
+    @rule(which=WHICH, amount=SIZES[BUDGET], heard=st.booleans(), buried=st.booleans())
+    def the_store_is_emptied_and_a_worker_dies(self, which: int, amount: int, heard: bool, buried: bool) -> None:
+        self.workers[which].ask({BUDGET: amount})
         for worker in self.workers * 3:
-            self._exchange(worker, wait_ms=wait_ms)
-        for worker in self.workers:  # the ledger goes on while the counter is not there
-            self._copy(worker)
             self._exchange(worker)
-        for worker in self.workers * 3:
             self._open(worker)
+        self.the_store_is_emptied()
+        for worker in self.workers * 2:
+            if heard or worker is not self.workers[which]:
+                self._exchange(worker)
+        self.a_worker_dies(which)
+        other = self.workers[(which + 1) % 3]
+        self.a_request_asks_and_is_answered((which + 1) % 3, {BUDGET: 1})
+        self._open(other)
+        if buried:
+            self._bury(self.dead.pop())
+        self.a_leases_lifetime_has_passed()
+        for part in (2, 3, 5):
+            self.a_request_asks_and_is_answered((which + 1) % 3, {BUDGET: COUNTERS[BUDGET][1] // part})
+
+    @rule()
+    @precondition(lambda self: self.closed)
+    def a_leases_lifetime_has_passed(self) -> None:
+        for worker in self.workers * 3:
             self._exchange(worker)
-        row = self._row(BUDGET)
-        assert not row or row["s"] == self.ledger
-        self.client.hset(EPOCH_KEY, "opens", 0)  # a lease's lifetime has passed
+        assert self._row(BUDGET).get("s", self.ledger) == self.ledger
+        self.client.hset(EPOCH_KEY, "opens", 0)
+        self.closed = False
+
+    @rule()
+    def a_budgets_counter_is_lost_by_itself(self) -> None:
+        epoch = (self.client.hget(EPOCH_KEY, "id") or b"").decode()
+        self.client.delete(counter_key(epoch, self.workers[0].counters[BUDGET]))
+
+    @rule(which=WHICH)
+    def a_worker_vouches_for_what_it_holds(self, which: int) -> None:
+        self.workers[which].leases._vouch_at = 0.0
+        for _ in range(2):
+            self._exchange(self.workers[which])
 
     # --- how it happens -------------------------------------------------------------------------
 
     def _open(self, worker: Worker) -> None:
+        """Where all that may hold anything are known of: with what the ledger has then."""
+        others = [each.name for each in (*self.workers, *self.dead) if each is not worker and each.epoch]
         while worker.opening:
-            worker.leases.open(*worker.opening.pop(0))
+            counter = worker.opening.pop()
+            sets = [money_key(worker.epoch, name) for name in others]
+            if not worker.run("absent", [WORKERS_KEY, counter_key(worker.epoch, counter), *sets], others):
+                worker.leases.open(counter, Opening(self.ledger, 0))
 
-    def _exchange(self, worker: Worker, fate: str = "", wait_ms: int = 0) -> None:
-        for counter in worker.exchange(fate, wait_ms=wait_ms):
-            if not worker.opening:  # opened later, with what the ledger had now
-                worker.opening.append((counter, Opening(self.ledger, 0)))
+    def _exchange(self, worker: Worker, fate: str = "") -> None:
+        for counter in worker.exchange(fate):
+            if not worker.opening:
+                worker.opening.append(counter)
         for ask, refusal in worker.answers():
             if refusal is None:
                 grant = Grant(list(ask.amounts), [counter.window for counter, _ in ask.amounts])
@@ -213,8 +262,9 @@ class Counting(RuleBasedStateMachine):
             own = money_key(epoch.decode(), worker.name)
             keys = sorted(key.decode() for key in self.client.smembers(own))
             totals = [str(self.ledger)] * len(keys)
-            worker.run("bury", [WORKERS_KEY, own, *keys], [worker.name, *totals])
-            assert not keys or self._row(BUDGET)["s"] == self.ledger
+            last = last_key(epoch.decode(), worker.name)
+            worker.run("bury", [WORKERS_KEY, own, last, *keys], [worker.name, *totals])
+            assert not keys or self.ledger in (self._row(BUDGET).get("s"), self._row(BUDGET).get("l"))
 
     def _row(self, name: str) -> dict[str, int]:
         return self._rows([name])[0]
@@ -248,6 +298,11 @@ class Counting(RuleBasedStateMachine):
             return
         while self.dead:
             self._bury(self.dead.pop(0))
+        if self.closed:
+            self.a_leases_lifetime_has_passed()
+        for worker in self.workers * 3:  # all are heard of
+            worker.leases._vouch_at = 0.0
+            self._exchange(worker)
         for worker in self.workers:
             for _ in range(5):  # whatever is under way comes to its end
                 self._exchange(worker)

@@ -86,6 +86,27 @@ async def test_a_transaction_is_whole_or_nothing(postgres: Postgres) -> None:
     assert await postgres.fetchval("SELECT count(*) FROM teams") == 1
 
 
+async def test_a_transaction_in_which_nothing_happens_keeps_its_locks_for_seconds_only(postgres: Postgres) -> None:
+    await postgres.execute("CREATE TABLE things (name text PRIMARY KEY)")
+    hangs = asyncio.Event()
+
+    async def insert_and_hang(connection: Connection) -> None:
+        await connection.execute("INSERT INTO things VALUES ('one')")
+        hangs.set()
+        await asyncio.sleep(7)
+        await connection.execute("INSERT INTO things VALUES ('two')")
+
+    hanging = asyncio.ensure_future(postgres.in_transaction(insert_and_hang, timeout_s=30))
+    await hangs.wait()
+    began = time.monotonic()
+    await postgres.execute("INSERT INTO things VALUES ('one')", timeout_s=20)
+    assert 2 < time.monotonic() - began < 15
+    with pytest.raises(GatewayError) as raised:
+        await hanging
+    assert raised.value.code == "store_unavailable"
+    assert [row["name"] for row in await postgres.fetch("SELECT name FROM things")] == ["one"]
+
+
 async def test_a_transaction_left_open_is_not_handed_to_the_next_user(database_url: Mapping[str, Any]) -> None:
     postgres = await Postgres.open(database_url, max_size=1)
     async with postgres.connection() as connection:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway.errors import GatewayError
 from gateway.pipeline.purse import Openings, Pot, Purse, exhausted, ids_of
 from gateway.services.budgets.budget import Budget, Period, period_id_of
 from gateway.services.keys.key import Key
@@ -184,24 +185,62 @@ async def test_a_budgets_refusal_names_it(
     assert error.retry_after_s == (None if reason == "limit" else 1.0)
 
 
+class FakeTotals:
+    """What the ledger has of period 9, opened before in the epoch `before`; workers are absent for `absences` looks."""
+
+    def __init__(self, before: str | None, absences: int = 0) -> None:
+        self.before = before
+        self.absences = absences
+        self.steps: list[object] = []
+
+    async def opened_epoch(self, period_id: int) -> str | None:
+        assert period_id == 9
+        return self.before
+
+    async def open_in(self, epoch: str, period_id: int) -> int:
+        assert period_id == 9
+        self.steps.append("read")
+        return 70
+
+    async def absent(self, name: str, epoch: str) -> list[str]:
+        assert name == "some budget:9"
+        self.absences -= 1
+        return ["w"] if self.absences >= 0 else []
+
+    async def pause(self, seconds: float) -> None:
+        self.steps.append(seconds)
+
+    def now(self) -> float:
+        return sum(step for step in self.steps if isinstance(step, float))
+
+
 @pytest.mark.parametrize(
-    ("before", "opening", "pauses"),
-    [(None, Opening(70, 0), []), ("old", Opening(70, 0), []), ("e1", Opening(70, 5000), [0.3])],
+    ("before", "opening", "steps"),
+    [
+        (None, Opening(70, 0), ["read"]),
+        ("old", Opening(70, 0), [0.05, 0.05, "read"]),
+        ("e1", Opening(70, 5000), [0.3, 0.05, 0.05, "read"]),
+    ],
 )
-async def test_a_counter_opens_with_the_ledgers_total_and_closed_where_it_was_open_before(
-    before: str | None, opening: Opening, pauses: list[float]
+async def test_a_counter_opens_with_the_ledgers_total_once_all_are_known_of(
+    before: str | None, opening: Opening, steps: list[object]
 ) -> None:
-    paused: list[float] = []
+    totals = FakeTotals(before, absences=2)
+    openings = Openings(totals, totals.absent, 5000, pause=totals.pause, now=totals.now)
+    assert await openings.open("some budget:9", "e1") == opening
+    assert totals.steps == steps
 
-    async def open_row(period_id: int, epoch: str) -> tuple[int, str | None]:
-        assert (period_id, epoch) == (9, "e1")
-        return 70, before
 
-    async def pause(seconds: float) -> None:
-        paused.append(seconds)
-
-    assert await Openings(open_row, pause, 5000).open("some budget:9", "e1") == opening
-    assert paused == pauses
+async def test_a_counter_stays_closed_while_a_worker_is_absent_and_only_at_first_is_that_waited_out() -> None:
+    totals = FakeTotals("old", absences=10**9)
+    openings = Openings(totals, totals.absent, 5000, pause=totals.pause, now=totals.now)
+    for epoch, patience_s in (("e1", 1.0), ("e1", 0.0), ("e2", 1.0)):
+        began = totals.now()
+        with pytest.raises(GatewayError) as raised:
+            await openings.open("some budget:9", epoch)
+        assert raised.value.code == "budget_rebuilding"
+        assert totals.now() - began == pytest.approx(patience_s + 0.05, abs=0.06)
+    assert "read" not in totals.steps
 
 
 def test_a_pot_that_is_overspent_has_nothing_left() -> None:

@@ -90,7 +90,8 @@ def test_decisions_refusals_and_the_counters_health_are_shown() -> None:
     metrics = Metrics.in_memory()
     quota: Any = FakeQuota()
     refusals = {"key": 2}
-    show_quota(metrics, quota, refusals)
+    rollcall: Any = SimpleNamespace(awaited=["a worker", "another"])
+    show_quota(metrics, quota, refusals, rollcall)
     quota.away_since = time.monotonic() - 5
     for event in ("away", "rebuilt", "back"):
         quota.on_event(event)
@@ -100,6 +101,7 @@ def test_decisions_refusals_and_the_counters_health_are_shown() -> None:
     assert [metrics.total("limit_refusals_total", scope) for scope in ("key", "team")] == [2, 1]
     assert metrics.total("quota_rebuilds_total") == 1
     assert 5 <= metrics.total("quota_away_seconds") < 60
-    quota.away_since = None
+    assert metrics.total("quota_awaited_workers") == 2
+    quota.away_since, rollcall.awaited = None, []
     metrics.refresh()
-    assert metrics.total("quota_away_seconds") == 0
+    assert metrics.total("quota_away_seconds") == metrics.total("quota_awaited_workers") == 0

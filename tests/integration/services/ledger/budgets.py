@@ -15,13 +15,15 @@ COST_NANO_USD = 12_345  # of `complete(entry(…))`
 
 
 class Told:
-    """What the ledger told; `refusals` is how many calls of `adopted` still fail."""
+    """What the ledger told; `refusals` is how many calls of `adopted` still fail; whether all of `ended` do."""
 
-    def __init__(self, *, refusals: int = 0) -> None:
+    def __init__(self, *, refusals: int = 0, refused_ends: bool = False) -> None:
         self.deltas: dict[str, Counter[int]] = defaultdict(Counter)
         self.totals: Counter[int] = Counter()
         self.buried: list[str] = []
         self.refusals = refusals
+        self.refused_ends = refused_ends
+        self.ends = 0
 
     def copied(self, journal_id: str, settled: Sequence[Settled]) -> None:
         for each in settled:
@@ -33,6 +35,11 @@ class Told:
             self.refusals -= 1
             raise OSError("the counters are away")
         self.buried.append(journal_id)
+
+    async def ended(self) -> None:
+        if self.refused_ends:
+            raise OSError("the database is away")
+        self.ends += 1
 
 
 async def make_period(postgres: Postgres, *, current: bool = True, end_user: str = "") -> int:

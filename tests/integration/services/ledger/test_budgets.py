@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from gateway.services.ledger.service import Ledger, LedgerOptions
 from gateway.store.embedded import EmbeddedStores
 from gateway.store.migrate import apply
 from gateway.store.postgres import Postgres
-from tests.integration.services.ledger import settler
+from tests.integration.services.ledger import hanger, settler
 from tests.integration.services.ledger.budgets import COST_NANO_USD, Told, make_period, settled, shown, write
 from tests.integration.services.ledger.stores import cable, until
 from tests.unit.services.ledger.entries import complete, entry
@@ -180,6 +181,25 @@ async def test_a_dead_workers_journal_stays_until_somebody_has_settled_what_it_h
     await second.close()
 
 
+async def test_a_worker_whose_end_cannot_be_noted_leaves_its_journal_to_whoever_can_say_it(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    period = await make_period(postgres)
+    ended, unheard = Told(), Told(refused_ends=True)
+    for told in (ended, unheard):
+        ledger = await Ledger.open(tmp_path, postgres, QUICK, settlements=told)
+        write(ledger, range(10), f"{{{period}}}")
+        assert await ledger.flush(60)
+        await ledger.close()
+        assert (tmp_path / ledger.journal_id).exists() == told.refused_ends
+    assert (ended.ends, ended.buried) == (1, [])
+    told = Told()
+    finder = await Ledger.open(tmp_path, postgres, QUICK, settlements=told)
+    await until(lambda: told.buried == [ledger.journal_id])
+    await finder.close()
+    assert told.ends == 1
+
+
 async def test_ledgers_that_settle_the_same_periods_at_once_lose_nothing_and_do_not_lock_each_other_out(
     postgres: Postgres, tmp_path: Path
 ) -> None:
@@ -223,6 +243,33 @@ async def test_a_copy_waits_for_somebody_who_changes_the_budget_and_does_not_sta
     assert await ledger.flush(30)
     assert ledger.copy_failures == 0
     assert await settled(postgres, period) == told.totals[period] == 50 * COST_NANO_USD
+    await ledger.close()
+
+
+async def test_a_worker_that_hangs_in_the_middle_of_a_copy_keeps_others_rows_out_for_seconds_only(
+    postgres: Postgres, database_url: Mapping[str, Any], tmp_path: Path
+) -> None:
+    period = await make_period(postgres)
+    told = Told()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", hanger.__name__, str(tmp_path / "there"), json.dumps(dict(database_url)), str(period),
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"hangs\n"
+    ledger = await Ledger.open(tmp_path / "here", postgres, QUICK, settlements=told)
+    write(ledger, range(50), f"{{{period}}}")
+    try:
+        assert not await ledger.flush(1.0)
+        assert await ledger.flush(15.0)
+        assert await settled(postgres, period) == 50 * COST_NANO_USD
+        process.send_signal(signal.SIGCONT)
+        async with asyncio.timeout(30):
+            while await settled(postgres, period) != 60 * COST_NANO_USD:
+                await asyncio.sleep(0.05)
+    finally:
+        process.kill()
+        await process.wait()
     await ledger.close()
 
 

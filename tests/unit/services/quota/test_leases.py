@@ -106,7 +106,7 @@ async def test_who_asks_for_a_missing_counter_waits_until_it_is_opened() -> None
     assert waiting.opening
     assert not waiting.answer.done()
     worker.leases.open(worker.money, Opening(7, 0))
-    assert worker.compose() == "O 1 7 0 A 1 1 5"
+    assert worker.compose() == "O 1 7 0 R 1 0 A 1 1 5"
 
 
 async def test_a_lease_ends_with_its_window_and_the_request_asks_again() -> None:
@@ -224,10 +224,21 @@ async def test_what_was_spent_in_an_outage_counts_once_though_the_counters_were_
     assert worker.compose() == ""
 
 
-async def test_a_total_that_a_missing_counter_did_not_hear_is_said_again() -> None:
+async def test_a_missing_counter_is_told_once_what_is_held() -> None:
     worker = Worker()
-    worker.leases.settle(worker.money, 0, 120)
+    worker.lease(worker.money, 100)
+    worker.leases.settle(worker.money, 20, 120)
     worker.compose()
     assert worker.hear(answer([row(window=0, state="missing")])) == [worker.money]
+    assert worker.compose() == "R 1 80"
+    assert worker.hear(answer([row(window=0, state="missing")])) == [worker.money]
+    assert worker.compose() == ""
     worker.leases.open(worker.money, Opening(100, 0))
-    assert worker.compose() == "O 1 100 0 S 1 0 120"
+    assert worker.compose() == "O 1 100 0 R 1 80"
+
+
+async def test_what_a_counter_opens_with_is_not_said_to_others_that_begin_anew() -> None:
+    worker = Worker()
+    worker.leases.open(worker.money, Opening(100, 0))
+    worker.leases.unsay(Exchange(), [])
+    assert "O" not in worker.compose()
