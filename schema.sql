@@ -117,7 +117,7 @@ BEGIN
         SELECT date_bin(INTERVAL '1 hour', i."timestamp", TIMESTAMPTZ 'epoch') AS starts_at,
                i.key_id, i.team_id, i.user_id, i.model_name, i.provider_name, i.agent_id, i.query_type::text AS query_type,
                count(*) FILTER (WHERE i.final) AS requests,
-               count(*) AS attempts,
+               count(*) FILTER (WHERE i.attempt > 0) AS attempts,
                count(*) FILTER (WHERE i.outcome <> 'ok') AS errors,
                sum(least(coalesce(i.input_tokens, 0), 1099511627776))::bigint AS input_tokens,
                sum(least(coalesce(i.output_tokens, 0), 1099511627776))::bigint AS output_tokens,
@@ -191,7 +191,7 @@ BEGIN
         WITH by_hour AS MATERIALIZED (
             SELECT date_bin(INTERVAL '1 hour', i."timestamp", TIMESTAMPTZ 'epoch') AS starts_at, t.tag, i.team_id,
                    count(*) FILTER (WHERE i.final) AS requests,
-                   count(*) AS attempts,
+                   count(*) FILTER (WHERE i.attempt > 0) AS attempts,
                    count(*) FILTER (WHERE i.outcome <> 'ok') AS errors,
                    sum(least(coalesce(i.input_tokens, 0), 1099511627776))::bigint AS input_tokens,
                    sum(least(coalesce(i.output_tokens, 0), 1099511627776))::bigint AS output_tokens,
@@ -429,7 +429,8 @@ CREATE TABLE public.budget_periods (
     settled_nano_usd bigint DEFAULT 0 NOT NULL,
     lost_nano_usd bigint DEFAULT 0 NOT NULL,
     topped_up_nano_usd bigint DEFAULT 0 NOT NULL,
-    opened_epoch text
+    opened_epoch text,
+    released_nano_usd bigint DEFAULT 0 NOT NULL
 );
 
 ALTER TABLE public.budget_periods ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
@@ -506,7 +507,8 @@ CREATE TABLE public.gateway_batches (
     missing_since timestamp with time zone,
     used jsonb,
     ended_at timestamp with time zone,
-    metered_at timestamp with time zone
+    metered_at timestamp with time zone,
+    creation jsonb
 );
 
 CREATE TABLE public.gateway_idempotent_requests (
@@ -1179,7 +1181,7 @@ CREATE TRIGGER audit_log_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON publ
 
 CREATE TRIGGER budget_periods_announce_insert AFTER INSERT ON public.budget_periods FOR EACH ROW WHEN ((new.end_user = ''::text)) EXECUTE FUNCTION public.gateway_announce_row('cost_budgets', 'budget_id');
 
-CREATE TRIGGER budget_periods_announce_update AFTER UPDATE ON public.budget_periods FOR EACH ROW WHEN (((old.topped_up_nano_usd IS DISTINCT FROM new.topped_up_nano_usd) OR (old.lost_nano_usd IS DISTINCT FROM new.lost_nano_usd) OR (old.ends_at IS DISTINCT FROM new.ends_at))) EXECUTE FUNCTION public.gateway_announce_row('cost_budgets', 'budget_id');
+CREATE TRIGGER budget_periods_announce_update AFTER UPDATE ON public.budget_periods FOR EACH ROW WHEN (((old.topped_up_nano_usd IS DISTINCT FROM new.topped_up_nano_usd) OR (old.released_nano_usd IS DISTINCT FROM new.released_nano_usd) OR (old.lost_nano_usd IS DISTINCT FROM new.lost_nano_usd) OR (old.ends_at IS DISTINCT FROM new.ends_at))) EXECUTE FUNCTION public.gateway_announce_row('cost_budgets', 'budget_id');
 
 CREATE TRIGGER cost_budgets_announce_insert AFTER INSERT ON public.cost_budgets REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.gateway_announce_changes();
 

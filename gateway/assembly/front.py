@@ -86,7 +86,7 @@ class Front:
                 worker.routing,
                 worker.postgres,
                 worker.tasks,
-                BatchBook(worker.ledger, worker.meter, worker.metrics, worker.in_force),
+                BatchBook(worker.ledger, worker.meter, worker.metrics, worker.in_force, worker.governance.tell),
                 accounts=lambda: worker.in_force.accounts,
                 dispatch=lambda: worker.dispatch,
                 settings=lambda: worker.settings,

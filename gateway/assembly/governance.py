@@ -24,6 +24,7 @@ from gateway.server.admin.limits import LimitHandlers
 from gateway.server.admin.request import Route
 from gateway.server.gauges import show_quota
 from gateway.server.openai.allowance import Allowance
+from gateway.services.budgets.books import Books
 from gateway.services.budgets.budget import period_id_of
 from gateway.services.budgets.losses import Losses
 from gateway.services.budgets.register import BudgetRegister
@@ -82,7 +83,7 @@ class Governance:
         )
         self._book = RuleBook(self.quota, self.limits)
         self._purse = Purse(self.quota, self.budgets)
-        self.allowance = Allowance(self.limits, self._purse, self._totals_of)
+        self.allowance = Allowance(self.limits, self._purse, self._spent)
         losses = Losses(self._postgres, Inspection(valkey))
         self._tasks.spawn(losses.watch(lost_lease_hours), name="write off lost leases")
         self._opened.set()
@@ -143,11 +144,22 @@ class Governance:
         if freed:
             _log.info("freed %d nano-dollars that the dead worker %s had set aside", freed, journal_id)
 
+    async def tell(self, period_ids: Sequence[int]) -> None:
+        """Have the counters of these periods hear what the ledger has. Raises GatewayError where a store is away."""
+        await self._opened.wait()
+        await Books(self._postgres).tell(period_ids, Inspection(self._valkey))
+
     async def _totals(self, names: list[str]) -> list[int]:
         return await self._totals_of([period_id_of(name) for name in names])
 
     async def _totals_of(self, ids: list[int]) -> list[int]:
-        rows = await self._postgres.fetch(self._sql["totals"], ids) if ids else []
+        return await self._sums("totals", ids)
+
+    async def _spent(self, ids: list[int]) -> list[int]:
+        return await self._sums("spent", ids)
+
+    async def _sums(self, query: str, ids: list[int]) -> list[int]:
+        rows = await self._postgres.fetch(self._sql[query], ids) if ids else []
         totals = {row["id"]: int(row["total"]) for row in rows}
         return [totals.get(period_id, 0) for period_id in ids]
 

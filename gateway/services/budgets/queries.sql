@@ -25,14 +25,15 @@ WHERE budget_scope IN ('key', 'end_user') AND scope_identifier = ANY ($1::text[]
 
 -- name: periods
 -- Of budgets without end users, those that have not ended, also by a clock that is a minute slow; newest first.
-SELECT id, budget_id, end_user, starts_at, ends_at, settled_nano_usd, topped_up_nano_usd, lost_nano_usd
+SELECT id, budget_id, end_user, starts_at, ends_at, settled_nano_usd, released_nano_usd, topped_up_nano_usd,
+       lost_nano_usd
 FROM budget_periods
 WHERE budget_id = ANY ($1::uuid[]) AND end_user = '' AND (ends_at IS NULL OR ends_at > now() - interval '1 minute')
 ORDER BY starts_at DESC;
 
 -- name: periods_of_end_users
-SELECT p.id, p.budget_id, p.end_user, p.starts_at, p.ends_at, p.settled_nano_usd, p.topped_up_nano_usd,
-       p.lost_nano_usd
+SELECT p.id, p.budget_id, p.end_user, p.starts_at, p.ends_at, p.settled_nano_usd, p.released_nano_usd,
+       p.topped_up_nano_usd, p.lost_nano_usd
 FROM budget_periods AS p
     JOIN unnest($1::uuid[], $2::text[]) AS wanted (budget_id, end_user)
         ON p.budget_id = wanted.budget_id AND p.end_user = wanted.end_user
@@ -61,8 +62,8 @@ FROM cost_budgets WHERE id = ANY ($1::uuid[]);
 
 -- name: in_force
 SELECT DISTINCT ON (p.budget_id, p.end_user)
-       p.id, p.budget_id, p.end_user, p.starts_at, p.ends_at, p.settled_nano_usd, p.topped_up_nano_usd,
-       p.lost_nano_usd
+       p.id, p.budget_id, p.end_user, p.starts_at, p.ends_at, p.settled_nano_usd, p.released_nano_usd,
+       p.topped_up_nano_usd, p.lost_nano_usd
 FROM budget_periods AS p
     JOIN unnest($1::uuid[], $2::text[], $3::timestamptz[]) AS wanted (budget_id, end_user, at)
         ON p.budget_id = wanted.budget_id AND p.end_user = wanted.end_user
@@ -143,8 +144,8 @@ SELECT b.id::text, b.budget_name AS name, b.budget_scope AS scope, b.scope_ident
        b.max_end_users, b.on_store_failure,
        CASE b.budget_scope WHEN 'team' THEN b.scope_identifier
             WHEN 'key' THEN k.team_id::text WHEN 'end_user' THEN k.team_id::text END AS team_id,
-       b.created_at, b.updated_at, p.id AS period_id, p.starts_at, p.ends_at, p.settled_nano_usd,
-       p.topped_up_nano_usd, p.lost_nano_usd
+       b.created_at, b.updated_at, p.id AS period_id, p.starts_at, p.ends_at,
+       p.settled_nano_usd - p.released_nano_usd AS settled_nano_usd, p.topped_up_nano_usd, p.lost_nano_usd
 FROM cost_budgets AS b
     LEFT JOIN api_keys AS k ON b.budget_scope IN ('key', 'end_user') AND k.id::text = b.scope_identifier
     LEFT JOIN LATERAL (
@@ -162,8 +163,8 @@ SELECT b.id::text, b.budget_name AS name, b.budget_scope AS scope, b.scope_ident
        b.max_end_users, b.on_store_failure,
        CASE b.budget_scope WHEN 'team' THEN b.scope_identifier
             WHEN 'key' THEN k.team_id::text WHEN 'end_user' THEN k.team_id::text END AS team_id,
-       b.created_at, b.updated_at, p.id AS period_id, p.starts_at, p.ends_at, p.settled_nano_usd,
-       p.topped_up_nano_usd, p.lost_nano_usd
+       b.created_at, b.updated_at, p.id AS period_id, p.starts_at, p.ends_at,
+       p.settled_nano_usd - p.released_nano_usd AS settled_nano_usd, p.topped_up_nano_usd, p.lost_nano_usd
 FROM cost_budgets AS b
     LEFT JOIN api_keys AS k ON b.budget_scope IN ('key', 'end_user') AND k.id::text = b.scope_identifier
     LEFT JOIN LATERAL (
@@ -199,4 +200,8 @@ UPDATE budget_periods SET opened_epoch = $2 WHERE id = $1
 RETURNING settled_nano_usd + lost_nano_usd AS total, old.opened_epoch AS before;
 
 -- name: totals
+-- What the counters have as settled.
 SELECT id, settled_nano_usd + lost_nano_usd AS total FROM budget_periods WHERE id = ANY ($1::bigint[]);
+
+-- name: spent
+SELECT id, settled_nano_usd - released_nano_usd + lost_nano_usd AS total FROM budget_periods WHERE id = ANY ($1::bigint[]);
