@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import uuid
 from collections.abc import Sequence
 
 from gateway import __version__
@@ -97,9 +98,13 @@ class Governance:
         """Have read what is set for these keys alone, before they are used. Raises GatewayError."""
         await asyncio.gather(self.limits.know_keys(line_ids), self.budgets.know_keys(line_ids))
 
-    def stages(self, settings: Settings) -> dict[str, Stage]:
-        """Those that keep limits and budgets, as far as `settings` have them in force."""
-        stages: tuple[Stage, ...] = (Admit(self._book), LimitRate(self._book), CheckBudget(self._purse))
+    def stages(self, meter: Meter, settings: Settings) -> dict[str, Stage]:
+        """Those that keep limits and budgets, as far as `settings` have them in force.
+
+        Budgets know end users by what the `meter` writes of them.
+        """
+        paid = CheckBudget(self._purse, lambda document: meter.reporting.end_user(document))
+        stages: tuple[Stage, ...] = (Admit(self._book), LimitRate(self._book), paid)
         return {stage.name: stage for stage in stages if settings.stage_enabled(stage.name)}
 
     def admission(self, meter: Meter, settings: Settings) -> Governor:
@@ -119,12 +124,16 @@ class Governance:
         """Have `metrics` show how the counters fare."""
         show_quota(metrics, self.quota, self._book.refusals)
 
-    def admin_routes(self) -> list[Route]:
+    def admin_routes(self, meter: Meter) -> list[Route]:
         """`/admin/limits` and `/admin/budgets`."""
         limits, budgets = self.limits, self.budgets
+
+        async def end_user(budget_id: uuid.UUID, user: str) -> str:
+            return meter.reporting.asked_for(user)
+
         return [
             *LimitHandlers(LimitRegister(self._postgres, limits.catch_up), lambda: limits.declared).routes(),
-            *BudgetHandlers(BudgetRegister(self._postgres, budgets.catch_up)).routes(),
+            *BudgetHandlers(BudgetRegister(self._postgres, budgets.catch_up), end_user).routes(),
         ]
 
     # --- what the ledger tells ----------------------------------------------------------------------

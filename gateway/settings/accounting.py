@@ -70,5 +70,7 @@ class Reporting(Section):
         default=100_000, description="end users that a worker reports by name; those it sees later are `other`"
     )
     hash_users: bool = Field(
-        default=False, description="write down a keyed hash of `user`; the key comes from GATEWAY_SECRET_KEY"
+        default=False,
+        description="write down a keyed hash of `user`, in rows, budgets, alerts and logs; "
+        "the key comes from GATEWAY_SECRET_KEY",
     )

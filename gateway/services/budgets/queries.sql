@@ -85,6 +85,9 @@ WHERE NOT EXISTS (SELECT FROM budget_periods AS p
 ORDER BY w.budget_id, w.end_user
 ON CONFLICT DO NOTHING;
 
+-- name: end_user_among
+SELECT end_user FROM budget_periods WHERE budget_id = $1 AND end_user = ANY ($2::text[]) ORDER BY id DESC LIMIT 1;
+
 -- name: close
 -- End at $2 what is in force then, of the end user $3 or of all.
 WITH open AS (

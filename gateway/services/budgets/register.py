@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -14,6 +14,7 @@ from gateway.services.budgets.record import BudgetFilter, BudgetRecord, record_o
 from gateway.services.budgets.rows import BudgetRows
 from gateway.store.audit import Actor
 from gateway.store.postgres import Connection, Postgres
+from gateway.store.sql import load
 from gateway.store.subjects import find_subject, first_of_line
 
 OnWritten = Callable[[uuid.UUID], Awaitable[None]]
@@ -32,6 +33,7 @@ class BudgetRegister:
         self._postgres = postgres
         self._on_written = on_written
         self._rows = BudgetRows()
+        self._sql = load("gateway.services.budgets")
 
     async def create(
         self,
@@ -73,6 +75,14 @@ class BudgetRegister:
             return await self._rows.read(connection, budget_id, end_user)
 
         return await self._postgres.in_transaction(read)
+
+    async def end_user_among(self, budget_id: uuid.UUID, names: Sequence[str]) -> str:
+        """The one of `names` who had the budget's latest period. Raises invalid_field where none had any."""
+        found: str | None = await self._postgres.fetchval(self._sql["end_user_among"], budget_id, list(names))
+        if found is None:
+            message = "`end_user`: the budget has no period of this user; on the command line it needs one"
+            raise GatewayError("invalid_field", message, param="end_user")
+        return found
 
     async def change(
         self, budget_id: uuid.UUID, changes: Mapping[str, Any], actor: Actor, *, within: uuid.UUID | None = None
