@@ -122,6 +122,7 @@ def shown_budget(record: BudgetRecord) -> dict[str, Any]:
         "topped_up_usd": _usd(current.topped_up_nano_usd),
         "lost_usd": _usd(current.lost_nano_usd),
     }
+    fields["spent_usd"] = _usd(record.spent_nano_usd)
     fields["remaining_usd"] = _usd(record.remaining_nano_usd)
     return fields
 

@@ -136,6 +136,30 @@ WHERE id = $1;
 -- name: delete
 UPDATE cost_budgets SET deleted_at = now(), updated_at = now() WHERE id = $1;
 
+-- name: outdated
+-- Of the budgets $1, those whose current_usage is not that of the period in force.
+SELECT b.id
+FROM cost_budgets AS b
+    LEFT JOIN LATERAL (
+        SELECT settled_nano_usd - released_nano_usd AS spent FROM budget_periods
+        WHERE budget_id = b.id AND end_user = '' AND starts_at <= now() AND (ends_at IS NULL OR ends_at > now())
+        ORDER BY starts_at DESC LIMIT 1) AS p ON true
+WHERE b.id = ANY ($1::uuid[]) AND b.deleted_at IS NULL AND b.budget_scope <> 'end_user'
+  AND coalesce(b.current_usage, 0)
+      <> least(greatest(coalesce(p.spent, 0), 0), 999999999999999999) * 0.000000001;
+
+-- name: lock_shown
+-- No copy of the ledger changes their figures or their periods' from here to the transaction's end.
+SELECT id FROM cost_budgets WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE;
+
+-- name: show_present
+UPDATE cost_budgets AS b
+SET current_usage = least(greatest(coalesce((
+        SELECT settled_nano_usd - released_nano_usd FROM budget_periods
+        WHERE budget_id = b.id AND end_user = '' AND starts_at <= now() AND (ends_at IS NULL OR ends_at > now())
+        ORDER BY starts_at DESC LIMIT 1), 0), 0), 999999999999999999) * 0.000000001
+WHERE b.id = ANY ($1::uuid[]);
+
 -- name: nothing_used
 UPDATE cost_budgets SET current_usage = 0 WHERE id = $1;
 

@@ -70,12 +70,15 @@ class BudgetRecord:
     current: PeriodRecord | None
 
     @property
+    def spent_nano_usd(self) -> int:
+        """What counts as spent of the period in force; 0 where none was opened yet."""
+        return 0 if self.current is None else self.current.settled_nano_usd + self.current.lost_nano_usd
+
+    @property
     def remaining_nano_usd(self) -> int:
         """What is left of the period in force, by what is settled; below zero where more was spent."""
-        if self.current is None:
-            return self.limit_nano_usd
-        allowance = self.limit_nano_usd + self.current.topped_up_nano_usd
-        return allowance - self.current.settled_nano_usd - self.current.lost_nano_usd
+        topped_up = 0 if self.current is None else self.current.topped_up_nano_usd
+        return self.limit_nano_usd + topped_up - self.spent_nano_usd
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,8 @@ async def budget(site: Site, scope: str, subject: str, **fields: Any) -> str:
 
 async def spent(site: Site, budget_id: str, query: str = "") -> float:
     found = await admin(site, "GET", f"/admin/budgets/{budget_id}{query}")
-    figure: float = found["current"]["settled_usd"]
+    figure: float = found["spent_usd"]
+    assert found["current"]["settled_usd"] == figure
     assert found["remaining_usd"] == pytest.approx(found["limit_usd"] - figure)
     return figure
 
