@@ -54,6 +54,15 @@ CREATE FUNCTION public.gateway_first_key(key uuid) RETURNS uuid
     SELECT id FROM line WHERE rotated_from IS NULL
 $$;
 
+CREATE FUNCTION public.gateway_only_team(member uuid) RETURNS uuid
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT (array_agg(m.team_id))[1]
+    FROM team_members AS m JOIN teams AS t ON t.id = m.team_id
+    WHERE m.user_id = member AND t.deleted_at IS NULL
+    HAVING count(*) = 1
+$$;
+
 CREATE FUNCTION public.usage_costs_drop_month(months integer) RETURNS text
     LANGUAGE plpgsql
     SET lock_timeout TO '1s'
@@ -485,6 +494,7 @@ CREATE TABLE public.cost_budgets (
     on_store_failure text DEFAULT 'local'::text NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     deleted_at timestamp with time zone,
+    set_by_owner boolean DEFAULT true NOT NULL,
     CONSTRAINT cost_budgets_limit_nano_usd_check CHECK (((limit_nano_usd >= 0) AND (limit_nano_usd <= '9007199254740991'::bigint))),
     CONSTRAINT cost_budgets_max_end_users_check CHECK ((max_end_users > 0)),
     CONSTRAINT cost_budgets_on_store_failure_check CHECK ((on_store_failure = ANY (ARRAY['deny'::text, 'allow'::text, 'local'::text]))),
@@ -690,6 +700,7 @@ CREATE TABLE public.quota_limits (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     deleted_at timestamp with time zone,
+    set_by_owner boolean DEFAULT true NOT NULL,
     CONSTRAINT quota_limits_check CHECK (((scope = 'global'::text) = (subject = ''::text))),
     CONSTRAINT quota_limits_check1 CHECK (((model IS NULL) OR (scope = ANY (ARRAY['team'::text, 'key'::text])))),
     CONSTRAINT quota_limits_max_concurrency_check CHECK ((max_concurrency >= 0)),

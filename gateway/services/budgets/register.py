@@ -11,7 +11,7 @@ import asyncpg
 from gateway.errors import GatewayError
 from gateway.services.budgets.budget import END_USER, BudgetScope
 from gateway.services.budgets.record import BudgetFilter, BudgetRecord, record_of
-from gateway.services.budgets.rows import BudgetRows
+from gateway.services.budgets.rows import OF_A_TEAM, BudgetRows
 from gateway.store.audit import Actor
 from gateway.store.postgres import Connection, Postgres
 from gateway.store.sql import load
@@ -25,8 +25,9 @@ class BudgetRegister:
     """The rows of `cost_budgets`. `on_written(id)` is awaited after each change, for this worker's own next request.
 
     `within` is the team to which a team's admin is confined: it has a say over the budgets of that team's keys, and
-    reads the team's own. All methods raise `GatewayError`: `store_unavailable`, `not_found`, `invalid_field` (also for
-    a subject that is not there), `role_not_allowed`.
+    of users that are in no other team, as far as `gateway.store.authority` says, and reads the team's own. All
+    methods raise `GatewayError`: `store_unavailable`, `not_found`, `invalid_field` (also for a subject that is not
+    there), `role_not_allowed`.
     """
 
     def __init__(self, postgres: Postgres, on_written: OnWritten) -> None:
@@ -48,7 +49,7 @@ class BudgetRegister:
         async def write(connection: Connection) -> BudgetRecord:
             scope, subject, model = place
             found = await find_subject(connection, scope, subject, model)
-            if within is not None and (scope not in ("key", END_USER) or found.team_id != within):
+            if within is not None and (scope not in OF_A_TEAM or found.team_id != within):
                 raise _not_its_own()
             return await self._rows.insert(connection, (scope, found.subject, model), fields, actor)
 
@@ -164,9 +165,12 @@ def _check_end_user_named(record: BudgetRecord, end_user: str) -> None:
 def _refuse_others(record: BudgetRecord, within: uuid.UUID) -> None:
     if record.team_id != str(within):
         raise GatewayError("not_found", f"There is no budget with the id {record.id}.")
-    if record.scope not in ("key", END_USER):
+    if record.scope not in OF_A_TEAM:
         raise _not_its_own()
 
 
 def _not_its_own() -> GatewayError:
-    return GatewayError("role_not_allowed", "A team's admin has a say over the budgets of its team's keys only.")
+    return GatewayError(
+        "role_not_allowed",
+        "A team's admin has a say over the budgets of its team's keys, and of users of that team alone.",
+    )
