@@ -80,6 +80,15 @@ CREATE FUNCTION public.gateway_first_key(key uuid) RETURNS uuid
     SELECT id FROM line WHERE rotated_from IS NULL
 $$;
 
+CREATE FUNCTION public.gateway_only_team(member uuid) RETURNS uuid
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT (array_agg(m.team_id))[1]
+    FROM team_members AS m JOIN teams AS t ON t.id = m.team_id
+    WHERE m.user_id = member AND t.deleted_at IS NULL
+    HAVING count(*) = 1
+$$;
+
 CREATE FUNCTION public.gateway_organisation_of_user(member uuid) RETURNS uuid
     LANGUAGE sql STABLE
     AS $$
@@ -152,7 +161,7 @@ BEGIN
         SELECT date_bin(INTERVAL '1 hour', i."timestamp", TIMESTAMPTZ 'epoch') AS starts_at,
                i.key_id, i.team_id, i.user_id, i.model_name, i.provider_name, i.agent_id, i.query_type::text AS query_type,
                count(*) FILTER (WHERE i.final) AS requests,
-               count(*) AS attempts,
+               count(*) FILTER (WHERE i.attempt > 0) AS attempts,
                count(*) FILTER (WHERE i.outcome <> 'ok') AS errors,
                sum(least(coalesce(i.input_tokens, 0), 1099511627776))::bigint AS input_tokens,
                sum(least(coalesce(i.output_tokens, 0), 1099511627776))::bigint AS output_tokens,
@@ -226,7 +235,7 @@ BEGIN
         WITH by_hour AS MATERIALIZED (
             SELECT date_bin(INTERVAL '1 hour', i."timestamp", TIMESTAMPTZ 'epoch') AS starts_at, t.tag, i.team_id,
                    count(*) FILTER (WHERE i.final) AS requests,
-                   count(*) AS attempts,
+                   count(*) FILTER (WHERE i.attempt > 0) AS attempts,
                    count(*) FILTER (WHERE i.outcome <> 'ok') AS errors,
                    sum(least(coalesce(i.input_tokens, 0), 1099511627776))::bigint AS input_tokens,
                    sum(least(coalesce(i.output_tokens, 0), 1099511627776))::bigint AS output_tokens,
@@ -467,7 +476,8 @@ CREATE TABLE public.budget_periods (
     settled_nano_usd bigint DEFAULT 0 NOT NULL,
     lost_nano_usd bigint DEFAULT 0 NOT NULL,
     topped_up_nano_usd bigint DEFAULT 0 NOT NULL,
-    opened_epoch text
+    opened_epoch text,
+    released_nano_usd bigint DEFAULT 0 NOT NULL
 );
 
 ALTER TABLE public.budget_periods ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
@@ -522,6 +532,7 @@ CREATE TABLE public.cost_budgets (
     on_store_failure text DEFAULT 'local'::text NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     deleted_at timestamp with time zone,
+    set_by_owner boolean DEFAULT true NOT NULL,
     CONSTRAINT cost_budgets_limit_nano_usd_check CHECK (((limit_nano_usd >= 0) AND (limit_nano_usd <= '9007199254740991'::bigint))),
     CONSTRAINT cost_budgets_max_end_users_check CHECK ((max_end_users > 0)),
     CONSTRAINT cost_budgets_on_store_failure_check CHECK ((on_store_failure = ANY (ARRAY['deny'::text, 'allow'::text, 'local'::text]))),
@@ -544,7 +555,8 @@ CREATE TABLE public.gateway_batches (
     missing_since timestamp with time zone,
     used jsonb,
     ended_at timestamp with time zone,
-    metered_at timestamp with time zone
+    metered_at timestamp with time zone,
+    creation jsonb
 );
 
 CREATE TABLE public.gateway_idempotent_requests (
@@ -726,6 +738,7 @@ CREATE TABLE public.quota_limits (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     deleted_at timestamp with time zone,
+    set_by_owner boolean DEFAULT true NOT NULL,
     CONSTRAINT quota_limits_check CHECK (((scope = 'global'::text) = (subject = ''::text))),
     CONSTRAINT quota_limits_check1 CHECK (((model IS NULL) OR (scope = ANY (ARRAY['team'::text, 'key'::text])))),
     CONSTRAINT quota_limits_max_concurrency_check CHECK ((max_concurrency >= 0)),
@@ -1219,7 +1232,7 @@ CREATE TRIGGER audit_log_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON publ
 
 CREATE TRIGGER budget_periods_announce_insert AFTER INSERT ON public.budget_periods FOR EACH ROW WHEN ((new.end_user = ''::text)) EXECUTE FUNCTION public.gateway_announce_row('cost_budgets', 'budget_id');
 
-CREATE TRIGGER budget_periods_announce_update AFTER UPDATE ON public.budget_periods FOR EACH ROW WHEN (((old.topped_up_nano_usd IS DISTINCT FROM new.topped_up_nano_usd) OR (old.lost_nano_usd IS DISTINCT FROM new.lost_nano_usd) OR (old.ends_at IS DISTINCT FROM new.ends_at))) EXECUTE FUNCTION public.gateway_announce_row('cost_budgets', 'budget_id');
+CREATE TRIGGER budget_periods_announce_update AFTER UPDATE ON public.budget_periods FOR EACH ROW WHEN (((old.topped_up_nano_usd IS DISTINCT FROM new.topped_up_nano_usd) OR (old.released_nano_usd IS DISTINCT FROM new.released_nano_usd) OR (old.lost_nano_usd IS DISTINCT FROM new.lost_nano_usd) OR (old.ends_at IS DISTINCT FROM new.ends_at))) EXECUTE FUNCTION public.gateway_announce_row('cost_budgets', 'budget_id');
 
 CREATE TRIGGER cost_budgets_announce_insert AFTER INSERT ON public.cost_budgets REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION public.gateway_announce_changes();
 

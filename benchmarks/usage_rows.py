@@ -1,8 +1,8 @@
 """How fast usage is shown over a long ledger: `python -m benchmarks.usage_rows --rows 10000000`.
 
 PostgreSQL makes the rows, a day at a time: keys and models as unevenly used as real ones, each key in a team, a fifth
-of the rows tagged. The roll-ups come of themselves, by the trigger that counts every row. Then a gateway is started on
-that database, and `GET /admin/usage` is asked over HTTP as an admin page would ask.
+of the rows tagged, and names for the ids. The roll-ups come of themselves, by the trigger that counts every row. Then
+a gateway is started on that database, and `GET /admin/usage` is asked over HTTP as an admin page would ask.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ from rich.table import Table
 from benchmarks.contestants import READY_PATHS
 from benchmarks.figures import median
 from benchmarks.processes import Failed, Server, clean_environment, free_port
+from gateway.services.keys.secret import Secret
 from gateway.store.embedded import EmbeddedStores
 from gateway.store.migrate import apply
 from gateway.store.postgres import Postgres
 
 TARGET_MS: Final = 200.0
 _MASTER_KEY: Final = "sk-master-of-the-usage-benchmark-0123456789"
+_SECRET: Final = "the secret of the usage benchmark, long enough"
 _CONFIG: Final = Path(__file__).parent.parent / "config" / "gateway.yaml"
 _TRIES: Final = 7
 _MAKE_DAY: Final = """
@@ -48,6 +50,16 @@ FROM (
         $1::timestamptz - $2::int * interval '1 day' + random() * interval '1 day' AS at
     FROM (SELECT n, floor(random() ^ 2 * 200)::int AS key FROM generate_series(1, $3::int) AS n) AS keys
 ) AS made
+"""
+# As many keys, teams and users as the rows name, among many that they do not.
+_MAKE_NAMES: Final = """
+INSERT INTO teams (id, name)
+SELECT lpad(to_hex(256 + n), 32, '0')::uuid, 'team ' || n FROM generate_series(0, 2000) AS n;
+INSERT INTO users (id, name)
+SELECT lpad(to_hex(512 + n), 32, '0')::uuid, 'user ' || n FROM generate_series(0, 50000) AS n;
+INSERT INTO api_keys (id, name, key_hash, secret_fingerprint, key_hint)
+SELECT lpad(to_hex(4096 + n), 32, '0')::uuid, 'key ' || n, sha256(n::text::bytea), fingerprint, '…'
+FROM gateway_secret, generate_series(0, 50000) AS n;
 """
 _QUESTIONS: Final[tuple[tuple[str, Mapping[str, str]], ...]] = (
     ("by key, all days in one sum", {"group_by": "key", "interval": "total"}),
@@ -79,6 +91,9 @@ async def make_rows(home: Path, rows: int, days: int, console: Console) -> datet
         await postgres.close()
         connection = await asyncpg.connect(**address)
         await _make_partitions(connection, days)
+        fingerprint = Secret.parse(_SECRET).fingerprint
+        await connection.execute("INSERT INTO gateway_secret (fingerprint) VALUES ($1)", fingerprint)
+        await connection.execute(_MAKE_NAMES)
         began = time.monotonic()
         for day in range(days, 0, -1):
             await connection.execute(_MAKE_DAY, end, day, rows // days)
@@ -133,7 +148,7 @@ def main(rows: int, days: int) -> None:
         port = free_port()
         where = ["--config", str(_CONFIG), "--home", str(home), "--port", str(port)]
         command = [sys.executable, "-m", "gateway", "serve", *where]
-        environment = clean_environment(home, GATEWAY_MASTER_KEY=_MASTER_KEY)
+        environment = clean_environment(home, GATEWAY_MASTER_KEY=_MASTER_KEY, GATEWAY_SECRET_KEY=_SECRET)
         table = Table("GET /admin/usage", "sums", "first ms", "median ms", "worst ms")
         worst = 0.0
         with Server("gateway", command, home=home, env=environment) as server:

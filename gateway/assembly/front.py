@@ -86,8 +86,9 @@ class Front:
                 worker.routing,
                 worker.postgres,
                 worker.tasks,
-                BatchBook(worker.ledger, worker.meter, worker.metrics, worker.in_force),
+                BatchBook(worker.ledger, worker.meter, worker.metrics, worker.in_force, worker.governance.tell),
                 accounts=lambda: worker.in_force.accounts,
+                hidden=lambda document: worker.meter.reporting.hidden(document),
                 dispatch=lambda: worker.dispatch,
                 settings=lambda: worker.settings,
                 home=worker.ground.home,
@@ -99,7 +100,7 @@ class Front:
         worker = self._worker
         return [
             *register_routes(worker.postgres, worker.keys.register),
-            *worker.governance.admin_routes(),
+            *worker.governance.admin_routes(worker.meter),
             *worker.in_force.admin_routes(worker.routing, lambda: worker.dispatch),
             *StatePages(worker.routing, worker.metrics, self._config_page).routes(),
         ]

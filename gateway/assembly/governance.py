@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import uuid
 from collections.abc import Sequence
 from typing import Final
 
@@ -25,6 +26,7 @@ from gateway.server.admin.limits import LimitHandlers
 from gateway.server.admin.request import Route
 from gateway.server.gauges import show_quota
 from gateway.server.openai.allowance import Allowance
+from gateway.services.budgets.books import Books
 from gateway.services.budgets.budget import period_id_of
 from gateway.services.budgets.losses import Losses
 from gateway.services.budgets.register import BudgetRegister
@@ -89,7 +91,7 @@ class Governance:
         )
         self._book = RuleBook(self.quota, self.limits)
         self._purse = Purse(self.quota, self.budgets)
-        self.allowance = Allowance(self.limits, self._purse, self._totals_of)
+        self.allowance = Allowance(self.limits, self._purse, self._spent)
         losses = Losses(self._postgres, Inspection(valkey))
         self._tasks.spawn(losses.watch(lost_lease_hours), name="write off lost leases")
         self._tasks.spawn(self.rollcall.watch(), name="look for workers that are waited for")
@@ -104,9 +106,13 @@ class Governance:
         """Have read what is set for these keys alone, before they are used. Raises GatewayError."""
         await asyncio.gather(self.limits.know_keys(line_ids), self.budgets.know_keys(line_ids))
 
-    def stages(self, settings: Settings) -> dict[str, Stage]:
-        """Those that keep limits and budgets, as far as `settings` have them in force."""
-        stages: tuple[Stage, ...] = (Admit(self._book), LimitRate(self._book), CheckBudget(self._purse))
+    def stages(self, meter: Meter, settings: Settings) -> dict[str, Stage]:
+        """Those that keep limits and budgets, as far as `settings` have them in force.
+
+        Budgets know end users by what the `meter` writes of them.
+        """
+        paid = CheckBudget(self._purse, lambda document: meter.reporting.end_user(document))
+        stages: tuple[Stage, ...] = (Admit(self._book), LimitRate(self._book), paid)
         return {stage.name: stage for stage in stages if settings.stage_enabled(stage.name)}
 
     def admission(self, meter: Meter, settings: Settings) -> Governor:
@@ -127,12 +133,16 @@ class Governance:
         """Have `metrics` show how the counters fare."""
         show_quota(metrics, self.quota, self._book.refusals, self.rollcall)
 
-    def admin_routes(self) -> list[Route]:
+    def admin_routes(self, meter: Meter) -> list[Route]:
         """`/admin/limits` and `/admin/budgets`."""
         limits, budgets = self.limits, self.budgets
+
+        async def end_user(budget_id: uuid.UUID, user: str) -> str:
+            return meter.reporting.asked_for(user)
+
         return [
             *LimitHandlers(LimitRegister(self._postgres, limits.catch_up), lambda: limits.declared).routes(),
-            *BudgetHandlers(BudgetRegister(self._postgres, budgets.catch_up)).routes(),
+            *BudgetHandlers(BudgetRegister(self._postgres, budgets.catch_up), end_user).routes(),
         ]
 
     # --- what the ledger tells ----------------------------------------------------------------------
@@ -152,11 +162,22 @@ class Governance:
         if freed:
             _log.info("freed %d nano-dollars that the dead worker %s had set aside", freed, journal_id)
 
+    async def tell(self, period_ids: Sequence[int]) -> None:
+        """Have the counters of these periods hear what the ledger has. Raises GatewayError where a store is away."""
+        await self._opened.wait()
+        await Books(self._postgres).tell(period_ids, Inspection(self._valkey))
+
     async def _totals(self, names: list[str]) -> list[int]:
         return await self._totals_of([period_id_of(name) for name in names])
 
     async def _totals_of(self, ids: list[int]) -> list[int]:
-        rows = await self._postgres.fetch(self._sql["totals"], ids) if ids else []
+        return await self._sums("totals", ids)
+
+    async def _spent(self, ids: list[int]) -> list[int]:
+        return await self._sums("spent", ids)
+
+    async def _sums(self, query: str, ids: list[int]) -> list[int]:
+        rows = await self._postgres.fetch(self._sql[query], ids) if ids else []
         totals = {row["id"]: int(row["total"]) for row in rows}
         return [totals.get(period_id, 0) for period_id in ids]
 

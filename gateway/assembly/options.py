@@ -141,11 +141,16 @@ def proxy_of(settings: Settings, environ: Mapping[str, str]) -> str | None:
     return None if found == "none" else found
 
 
+def end_users_keys(secrets: Secrets) -> list[bytes]:
+    """What end users are hashed with, and what they were hashed with under the secret before."""
+    return [secret.subkey(_END_USERS) for secret in secrets.all]
+
+
 def reporting_of(settings: Settings, secrets: Secrets) -> Reporting:
     """How tags and end users are written down."""
     wanted = settings.reporting
     return Reporting(
         max_tags=wanted.max_distinct_tags,
         max_users=wanted.max_distinct_users,
-        hash_key=secrets.current.subkey(_END_USERS) if wanted.hash_users else None,
+        hash_key=end_users_keys(secrets)[0] if wanted.hash_users else None,
     )

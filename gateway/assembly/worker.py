@@ -220,7 +220,7 @@ class Worker:
         self.gate.pipeline = self._pipeline(settings, meter=self.meter if metered else None)
         self.gate.limits = gate_limits(settings)
         self._request_log.set_sample(settings.logging.requests.sample)
-        self.recorder.bodies = BodyLog(settings.logging.bodies)
+        self.recorder.bodies = BodyLog(settings.logging.bodies, self.meter.reporting)
         self.settings = settings
         self.metrics.config_loaded_timestamp.child().set(time.time())
 
@@ -250,7 +250,7 @@ class Worker:
         }
         admission: Admission = NoMeter()
         if meter is not None:
-            made |= {Meter.name: meter, **self.governance.stages(settings)}
+            made |= {Meter.name: meter, **self.governance.stages(meter, settings)}
             admission = self.governance.admission(meter, settings)
         retries = retry_options(settings, self.ground.workers)
         dispatch = self.dispatch = Dispatch(

@@ -5,21 +5,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from gateway.assembly.options import end_users_keys
 from gateway.cli.books import holders, verify, write_off
-from gateway.cli.database import Find, ask, ask_all, database_options, json_body, over, print_list, print_record
+from gateway.cli.database import Find, ask, ask_all, database_options, json_body, print_list, print_record
+from gateway.pipeline.reporting import Reporting
 from gateway.server.admin.budgets import BudgetHandlers
 from gateway.server.admin.request import AdminHandler, AdminRequest
 from gateway.services.budgets.budget import END_USER
 from gateway.services.budgets.period import PERIODS
 from gateway.services.budgets.register import BudgetRegister
+from gateway.services.keys.secret import SecretError, Secrets
 from gateway.store.audit import CLI
 from gateway.store.follower import nobody_follows
+from gateway.store.postgres import Postgres
 from gateway.store.scopes import SCOPES
 
 Command = Callable[..., Any]
@@ -165,4 +171,20 @@ def _print(
 
 
 def _find(which: Callable[[BudgetHandlers], AdminHandler]) -> Find:
-    return over(lambda postgres: which(BudgetHandlers(BudgetRegister(postgres, nobody_follows))))
+    async def find(postgres: Postgres, secrets: Callable[[], Secrets]) -> AdminHandler:
+        register = BudgetRegister(postgres, nobody_follows)
+
+        async def end_user(budget_id: uuid.UUID, user: str) -> str:
+            # Only the gateway's configuration says whether names are hashed, so it must be one that is there.
+            return await register.end_user_among(budget_id, [user, *_hashes(user, secrets)])
+
+        return which(BudgetHandlers(register, end_user))
+
+    return find
+
+
+def _hashes(user: str, secrets: Callable[[], Secrets]) -> Iterator[str]:
+    """What may be written in the place of `user`, as far as the gateway's secret is known here."""
+    with contextlib.suppress(SecretError):
+        for key in end_users_keys(secrets()):
+            yield Reporting(max_tags=0, max_users=0, hash_key=key).end_user({"user": user})

@@ -21,6 +21,7 @@ from gateway.wire.openai_inbound import OPENAI
 
 if TYPE_CHECKING:
     from gateway.pipeline.reservation import Reservation
+    from gateway.services.ledger.entry import Entry
 
 __all__ = ["Call", "Reply"]
 
@@ -38,10 +39,11 @@ class Call:
     the header lines that go to the upstream. Set by the stages: `key`, then what the body says (`document`,
     `asked_model`, `stream`), `model` (its own name where `asked_model` is an alias), `targets` and the fallbacks,
     `once` where it is to be answered once, `governed` where limits or budgets apply, the `pots` that pay for it,
-    `cost_nano_usd`, and `reserved`, what is set aside for the attempt under way. `uncapped` is the body, the document
-    and the canonical one as they were before a budget had the answer's length capped. Set by dispatch: `outcomes` (one
-    an attempt), `broken` (what ended a stream that had begun), `first_token_at`. Set by the recorder: `duration_s`,
-    whom to tell of the first token, and `trace` and `begin_span` where the request is traced.
+    `cost_nano_usd`, `reserved`, what is set aside for the attempt under way, and `entry`, the ledger's row of the one
+    that ended last. `uncapped` is the body, the document and the canonical one as they were before a budget had the
+    answer's length capped. Set by dispatch: `outcomes` (one an attempt), `broken` (what ended a stream that had begun),
+    `first_token_at`. Set by the recorder: `duration_s`, whom to tell of the first token, and `trace` and `begin_span`
+    where the request is traced.
     """
 
     __slots__ = (
@@ -58,6 +60,7 @@ class Call:
         "document",
         "duration_s",
         "endpoint",
+        "entry",
         "error",
         "first_token_at",
         "forwarded",
@@ -114,6 +117,7 @@ class Call:
         self.governed: Governed | None = None
         self.pots: tuple[Pot, ...] = ()
         self.reserved: Reservation | None = None
+        self.entry: Entry | None = None
         self.trace: object = None
         self.cost_nano_usd = -1
         self.first_token_at = 0.0

@@ -38,7 +38,7 @@ class Pot(NamedTuple):
         if self.counter is None:
             period = self.period
             spent = period.settled_nano_usd + period.lost_nano_usd
-            return max(0, self.budget.limit_nano_usd + period.topped_up_nano_usd - spent)
+            return max(0, self.budget.limit_nano_usd + period.extra_nano_usd - spent)
         return max(0, self.counter.remaining + self.counter.available)
 
 
@@ -121,7 +121,7 @@ class Purse:
         return pots
 
     def _counter(self, budget: Budget, period: Period) -> Counter:
-        allowance = budget.limit_nano_usd + period.topped_up_nano_usd
+        allowance = budget.limit_nano_usd + period.extra_nano_usd
         name = counter_name(budget.id, period.id)
         failure: OnStoreFailure = "deny" if budget.on_store_failure == "deny" else "local"
         counter = self.quota.counter(name, MONEY, allowance, 0, failure)

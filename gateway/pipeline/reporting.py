@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hmac
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
+
+import orjson
 
 from gateway.services.keys.key import Key
+from gateway.wire.dialect import Document
 from gateway.wire.reporting import HEADER, read_tags, read_user
 
 OTHER: Final = "other"
 _HASH_CHARS: Final = 32
+_HASH: Final = re.compile(f"[0-9a-f]{{{_HASH_CHARS}}}")
 _NOTHING: Final[tuple[str, tuple[str, ...]]] = ("", ())
 _DAY_S: Final = 86_400
 # What a worker remembers of all teams together, some 100 bytes each; beyond that it begins anew before the day ends.
@@ -48,15 +53,48 @@ class Reporting:
         self._tags: dict[str, set[int]] = defaultdict(set)
         self._users: dict[str, set[int]] = defaultdict(set)
 
+    @property
+    def hashes(self) -> bool:
+        """Are end users hashed?"""
+        return self._hash_key is not None
+
     def end_user(self, document: Mapping[str, object]) -> str:
         """Whom the request is for, hashed where that is asked for, whatever number there is; "" where it names nobody.
 
         Raises GatewayError(invalid_field).
         """
-        user = read_user(document)
-        if user and self._hash_key is not None:
-            user = hmac.digest(self._hash_key, user.encode("utf-8", "surrogatepass"), "sha256").hex()[:_HASH_CHARS]
-        return user
+        return self._written(read_user(document))
+
+    def asked_for(self, user: str) -> str:
+        """Whom an administrator means by `user`: the name that callers give, or the hash that is shown of it."""
+        return user if self._hash_key is not None and _HASH.fullmatch(user) else self._written(user)
+
+    def names(self, document: Mapping[str, Any]) -> dict[str, str]:
+        """What a request, well-formed or not, has for its end user, and what is written in its place; none where names
+        are written as they are."""
+        if self._hash_key is None:
+            return {}
+        metadata = document.get("metadata")
+        given = (document.get("user"), metadata.get("user_id") if isinstance(metadata, dict) else None)
+        return {_text(value): self._written(_text(value)) for value in given if value}
+
+    def hidden(self, document: Document) -> Document:
+        """A request, or what echoes it, with hashes in the place of its end user where that is asked for."""
+        names = self.names(document)
+        if not names:
+            return document
+        shown = dict(document)
+        if user := shown.get("user"):
+            shown["user"] = names[_text(user)]
+        metadata = shown.get("metadata")
+        if isinstance(metadata, dict) and (user := metadata.get("user_id")):
+            shown["metadata"] = {**metadata, "user_id": names[_text(user)]}
+        return shown
+
+    def _written(self, user: str) -> str:
+        if not user or self._hash_key is None:
+            return user
+        return hmac.digest(self._hash_key, user.encode("utf-8", "surrogatepass"), "sha256").hex()[:_HASH_CHARS]
 
     def of(
         self, headers: Mapping[bytes, bytes], document: Mapping[str, object], key: Key
@@ -89,3 +127,7 @@ class Reporting:
         seen.add(known_as)
         self._names += 1
         return name
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()

@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 from typing import Literal
 
+import orjson
+
 from gateway.pipeline.call import Call, Reply
+from gateway.pipeline.reporting import Reporting
 
 _log = logging.getLogger("gateway.bodies")
 
 MAX_BYTES = 65_536
 _LONGEST_WORD = 1024
 _ENDS = (" ", "\n", "\t", '"', "'")
+_UNREAD = b"(no JSON object: not shown, for end users are hashed)"
 
 Bodies = Literal["none", "errors", "all"]
 
@@ -23,8 +27,10 @@ class BodyLog:
     default.
     """
 
-    def __init__(self, bodies: Bodies) -> None:
+    def __init__(self, bodies: Bodies, reporting: Reporting | None = None) -> None:
+        """`reporting` says whether end users are to be shown as hashes."""
         self._bodies = bodies
+        self._reporting = reporting
         self._streams: dict[str, bytearray] = {}
 
     @property
@@ -47,12 +53,27 @@ class BodyLog:
         streamed = self._streams.pop(call.request_id, b"")
         if self._bodies == "errors" and call.error is None and call.status < 400:
             return
-        answer = reply.body if reply is not None else bytes(streamed)
+        request, answer = call.body, reply.body if reply is not None else bytes(streamed)
+        if request and self._reporting is not None and self._reporting.hashes:
+            request, answer = _hidden(request, answer, self._reporting)
         _log.info(
             "bodies of request %s",
             call.request_id,
-            extra={"request_id": call.request_id, "request": _text(call.body), "answer": _text(answer)},
+            extra={"request_id": call.request_id, "request": _text(request), "answer": _text(answer)},
         )
+
+
+def _hidden(request: bytes, answer: bytes, reporting: Reporting) -> tuple[bytes, bytes]:
+    """Both with hashes in the place of the end user; of a request that is no JSON object, nothing."""
+    try:
+        document = orjson.loads(request)
+    except orjson.JSONDecodeError:
+        document = None
+    if type(document) is not dict:
+        return _UNREAD, answer
+    for name, written in reporting.names(document).items():
+        answer = answer.replace(orjson.dumps(name), orjson.dumps(written))
+    return orjson.dumps(reporting.hidden(document)), answer
 
 
 def _text(body: bytes) -> str:

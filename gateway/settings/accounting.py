@@ -74,5 +74,7 @@ class Reporting(Section):
         "are `other`",
     )
     hash_users: bool = Field(
-        default=False, description="write down a keyed hash of `user`; the key comes from GATEWAY_SECRET_KEY"
+        default=False,
+        description="write down a keyed hash of `user`, in rows, budgets, alerts and logs; "
+        "the key comes from GATEWAY_SECRET_KEY",
     )

@@ -7,7 +7,7 @@ SELECT id::text AS subject, NULL::uuid AS team_id FROM organisations WHERE id = 
 SELECT id::text AS subject, id AS team_id FROM teams WHERE id = $1 AND deleted_at IS NULL;
 
 -- name: user
-SELECT u.id::text AS subject, NULL::uuid AS team_id
+SELECT u.id::text AS subject, gateway_only_team(u.id) AS team_id
 FROM users AS u LEFT JOIN user_standing AS s ON s.user_id = u.id
 WHERE u.id = $1 AND s.deleted_at IS NULL;
 

@@ -66,6 +66,21 @@ async def make_batch(url: str) -> None:
             assert response.status == 200, await response.text()
 
 
+async def make_budget(url: str) -> None:
+    """On the provider, which binds the master key, too; a batch is kept a dollar."""
+    body = {"scope": "provider", "subject": "lab", "limit_usd": 5, "unbounded_usd": 1}
+    async with (
+        aiohttp.ClientSession(headers=HEADERS) as session,
+        session.post(f"{url}/admin/budgets", json=body) as response,
+    ):
+        assert response.status == 201, await response.text()
+
+
+async def spent(home: Path) -> int:
+    (row,) = await fetch(home, "SELECT settled_nano_usd - released_nano_usd AS spent FROM budget_periods")
+    return int(row["spent"])
+
+
 async def metered(home: Path, within_s: float = 60.0) -> list[dict[str, Any]]:
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
@@ -84,6 +99,7 @@ async def test_a_batch_whose_worker_is_killed_while_it_reads_is_metered_once_by_
         config.write_text(CONFIG.replace("URL", provider.url))
         provider.pause_s = 0.5
         with gateway(home, config) as running:
+            await make_budget(running.url)
             await make_batch(running.url)
             while not provider.downloads:
                 await asyncio.sleep(0.02)
@@ -95,6 +111,9 @@ async def test_a_batch_whose_worker_is_killed_while_it_reads_is_metered_once_by_
             rows = await fetch(home, "SELECT used, claimed_until > now() AS claimed FROM gateway_batches")
             assert [(row["used"], row["claimed"]) for row in rows] == [(None, True)]
             assert await fetch(home, COST) == []
+            async with asyncio.timeout(20):  # the dead worker's journal is copied
+                while await spent(home) != 10**9:
+                    await asyncio.sleep(0.05)
             before = peak = process.memory_info().rss
             # The dead worker's claim runs out in five minutes, or now.
             await fetch(home, "UPDATE gateway_batches SET claimed_until = now(), ask_at = now()")
@@ -104,6 +123,7 @@ async def test_a_batch_whose_worker_is_killed_while_it_reads_is_metered_once_by_
                 await asyncio.sleep(0.01)
             (row,) = await waiting
             assert (row["input_tokens"], row["output_tokens"]) == (10 * LINES, LINES)
+            assert await spent(home) == row["cost_nano_usd"] > 0
             # 80 megabytes went through it.
             assert (peak - before) / 1e6 < ALLOWED_MB
             # Killed again after the account was closed, and once more with it open: nothing is counted twice.
@@ -113,4 +133,5 @@ async def test_a_batch_whose_worker_is_killed_while_it_reads_is_metered_once_by_
                 await fetch(home, statement)
                 assert [found["id"] for found in await metered(home)] == [row["id"]]
                 assert len(await fetch(home, COST)) == 1
+                assert await spent(home) == row["cost_nano_usd"]
         assert provider.downloads == 2

@@ -149,6 +149,7 @@ class Meter(Stage):
             entry.first_byte_ms = int(outcome.first_byte_s * 1000)
         job.cost_nano_usd = max(job.cost_nano_usd, 0) + cost
         self._ledger.end(entry)
+        job.entry = entry
         self._count(scope, usage, cost)
 
     def _count(self, scope: _Scope, usage: Usage, cost: int) -> None:

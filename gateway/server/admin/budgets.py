@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import uuid
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from gateway.server.admin.answers import Payload, given_changes, page, path_id, shown
@@ -14,12 +16,21 @@ from gateway.wire.shown import shown_time, usd
 
 _log = logging.getLogger("gateway.admin")
 
+EndUser = Callable[[uuid.UUID, str], Awaitable[str]]
+
+
+async def as_given(budget_id: uuid.UUID, user: str) -> str:
+    """An `EndUser` where names are written as they are."""
+    return user
+
 
 class BudgetHandlers:
     """The handlers of `/admin/budgets`, over one register."""
 
-    def __init__(self, register: BudgetRegister) -> None:
+    def __init__(self, register: BudgetRegister, end_user: EndUser = as_given) -> None:
+        """`end_user(budget_id, user)` is how rows name the one whom an administrator calls `user`."""
         self._register = register
+        self._end_user = end_user
 
     def routes(self) -> list[Route]:
         """(method, path pattern, handler) of each."""
@@ -52,7 +63,8 @@ class BudgetHandlers:
     async def get(self, request: AdminRequest) -> Payload:
         """One budget with its period in force."""
         query = read_fields(OneBudget, request.query)
-        record = await self._register.get(path_id(request, "budget"), query.end_user)
+        budget_id = path_id(request, "budget")
+        record = await self._register.get(budget_id, await self._named(budget_id, query.end_user))
         request.must_own(record.team_id)
         return 200, shown_budget(record)
 
@@ -76,12 +88,10 @@ class BudgetHandlers:
     async def top_up(self, request: AdminRequest) -> Payload:
         """The record with more to spend in its period in force."""
         body = read_body(TopUp, request.body)
+        budget_id = path_id(request, "budget")
+        end_user = await self._named(budget_id, body.end_user)
         record = await self._register.top_up(
-            path_id(request, "budget"),
-            body.amount_usd,
-            request.actor,
-            end_user=body.end_user or "",
-            within=request.only_team,
+            budget_id, body.amount_usd, request.actor, end_user=end_user, within=request.only_team
         )
         _note(request, "topped up", record)
         return 200, shown_budget(record)
@@ -89,11 +99,14 @@ class BudgetHandlers:
     async def reset(self, request: AdminRequest) -> Payload:
         """The record with a new period, which begins now."""
         body = read_body(Reset, request.body)
-        record = await self._register.reset(
-            path_id(request, "budget"), request.actor, end_user=body.end_user, within=request.only_team
-        )
+        budget_id = path_id(request, "budget")
+        end_user = await self._named(budget_id, body.end_user) or None
+        record = await self._register.reset(budget_id, request.actor, end_user=end_user, within=request.only_team)
         _note(request, "reset", record)
         return 200, shown_budget(record)
+
+    async def _named(self, budget_id: uuid.UUID, user: str | None) -> str:
+        return await self._end_user(budget_id, user) if user else ""
 
 
 def shown_budget(record: BudgetRecord) -> dict[str, Any]:
@@ -109,6 +122,7 @@ def shown_budget(record: BudgetRecord) -> dict[str, Any]:
         "topped_up_usd": _usd(current.topped_up_nano_usd),
         "lost_usd": _usd(current.lost_nano_usd),
     }
+    fields["spent_usd"] = _usd(record.spent_nano_usd)
     fields["remaining_usd"] = _usd(record.remaining_nano_usd)
     return fields
 

@@ -75,7 +75,7 @@ class LimitHandlers:
 
 
 def _shown_declared(limit: Limit) -> dict[str, Any]:
-    return {"object": "limit", **dataclasses.asdict(limit), "managed_by": "config"}
+    return {"object": "limit", **dataclasses.asdict(limit), "set_by_owner": True, "managed_by": "config"}
 
 
 def _is_wanted(limit: Limit, wanted: LimitFilter) -> bool:

@@ -138,6 +138,8 @@ def _shown(row: dict[str, Any], group_by: GroupBy | None) -> dict[str, Any]:
     starts_at, value = row.pop("starts_at"), row.pop("value")
     row_id = f"{int(starts_at.timestamp())}" if value is None else f"{int(starts_at.timestamp())}:{value}"
     named = {} if group_by is None else {GROUPS[group_by][2]: value}
+    if "name" in row:
+        named[f"{group_by}_name"] = row.pop("name")
     return {
         "object": "usage",
         "id": row_id,

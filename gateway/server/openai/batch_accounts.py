@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from gateway.pipeline.stages.meter import Meter, NoMeter
 from gateway.server.openai.fetching import read_object, says_gone
 from gateway.server.openai.objects import checked_id
 from gateway.server.openai.providers import Providers
-from gateway.services.batches.service import Batch
+from gateway.services.batches.service import Batch, Creation
 from gateway.services.catalogue.row_ids import RowIds
 from gateway.services.ledger.entry import Entry, render_scope
 from gateway.services.ledger.service import Ledger
@@ -27,6 +28,8 @@ from gateway.wire.dialect import Document
 from gateway.wire.openai_batches import Share
 from gateway.wire.openai_operations import BATCHES
 from gateway.wire.usage import Usage
+
+_log = logging.getLogger("gateway.batches")
 
 Result = TypeVar("Result")
 
@@ -92,10 +95,28 @@ class Names(Protocol):
         """The rows that stand for providers and models."""
 
 
+def creation_of(entry: Entry) -> Creation:
+    """What there is to know of the attempt that made a batch, once its row is written."""
+    ids = entry.budgets.strip("{}")
+    return Creation(
+        entry.request_id,
+        entry.attempt,
+        entry.started_us,
+        entry.scope,
+        entry.cost_nano_usd,
+        [int(period_id) for period_id in ids.split(",")] if ids else [],
+        entry.end_user,
+        entry.tags,
+    )
+
+
 class BatchBook:
     """Prices batches and writes them to the ledger and the metrics: a `Book` of `gateway.services.batches`.
 
-    What is in force, the `meter`'s prices too, is asked for anew each time.
+    The periods that were charged for a batch's creation are charged what it used, whichever are in force by then: there
+    the money was kept for it. Their counters hear of that (`tell`) before what was kept is given back, so that at no
+    moment less than the truth is charged. All can be done again after a death at any point. What is in force, the
+    `meter`'s prices too, is asked for anew each time.
     """
 
     def __init__(
@@ -104,11 +125,14 @@ class BatchBook:
         meter: Meter,
         metrics: Metrics,
         names: Names,
+        tell: Callable[[Sequence[int]], Awaitable[None]],
     ) -> None:
+        """`tell(period_ids)` has the counters of budgets' periods hear what the ledger has. Raises GatewayError."""
         self._ledger = ledger
         self._meter = meter
         self._metrics = metrics
         self._names = names
+        self._tell = tell
 
     def tier(self, provider: str, model: str, prompt_tokens: int) -> int:
         """The tokens above which the price tier of a prompt begins, 0 for the plain price. Raises no_provider."""
@@ -117,26 +141,49 @@ class BatchBook:
         return next((above for above, _ in tiers if prompt_tokens > above), 0)
 
     async def write(self, batch: Batch, used: Sequence[Share], at: datetime) -> None:
-        """A row for each share, the first of them final. Raises no_provider, journal_unavailable, OSError."""
+        """A row for each share, the first of them final. Raises no_provider, store_unavailable."""
+        creation = batch.creation
         costs = [self._cost_nano_usd(batch.provider, share) for share in used]
-        for number, (share, cost) in enumerate(zip(used, costs, strict=True), 1):
-            entry = Entry(
-                batch.request_id,
-                number,
-                (at - _EPOCH) // timedelta(microseconds=1),
-                self._scope(batch, share.model),
-                # Known at the start already: the process may die before the end, and the ledger keeps the first row.
-                expected_prompt=share.usage.prompt,
-                cost_nano_usd=cost or 0,
-                usage=share.usage,
-                final=number == 1,
-                status=200,
-            )
-            self._ledger.start(entry)
-            self._ledger.end(entry)
-        await self._ledger.sync()
+        started_us = (at - _EPOCH) // timedelta(microseconds=1)
+        entries = [
+            self._entry(batch, number, started_us, share, cost or 0)
+            for number, (share, cost) in enumerate(zip(used, costs, strict=True), 1)
+        ]
+        await self._ledger.record(entries)
+        if creation is not None and creation.period_ids:
+            await self._tell(creation.period_ids)
+            known = all(_is_known(share.usage, cost) for share, cost in zip(used, costs, strict=True))
+            await self._release(batch, creation, sum(cost or 0 for cost in costs), is_known=known)
         for share, cost in zip(used, costs, strict=True):
             self._count(share.model, batch.provider, share.usage, cost)
+
+    def _entry(self, batch: Batch, number: int, started_us: int, share: Share, cost: int) -> Entry:
+        scope = self._scope(batch, share.model)
+        entry = Entry(batch.request_id, number, started_us, scope, cost_nano_usd=cost, usage=share.usage, status=200)
+        entry.final = number == 1
+        if batch.creation is not None:
+            _let_pay(entry, batch.creation)
+        return entry
+
+    async def _release(self, batch: Batch, creation: Creation, cost: int, *, is_known: bool) -> None:
+        """Give back what the creation was charged; of a batch whose cost is not known, only what is charged by now."""
+        kept = creation.cost_nano_usd
+        released = kept if is_known else min(kept, cost)
+        if released:
+            # The row that was charged, once more: so its hour, its day and its tags are rid of it, too.
+            entry = Entry(creation.request_id, -creation.attempt, creation.started_us, creation.scope, status=200)
+            entry.cost_nano_usd = -released
+            entry.final = False
+            _let_pay(entry, creation)
+            await self._ledger.record([entry])
+        if kept and cost > kept:
+            self._metrics.reservation_exceeded.child().inc()
+            _log.error(
+                "the batch %s at %s cost %d nano-dollars more than was kept for it",
+                batch.batch_id,
+                batch.provider,
+                cost - kept,
+            )
 
     def _price(self, provider: str, model: str) -> Price | None:
         account = self._names.accounts.get(provider)
@@ -177,3 +224,15 @@ class BatchBook:
             target_model=model,
             endpoint=BATCHES.name,
         )
+
+
+def _is_known(usage: Usage, cost: int | None) -> bool:
+    """Is it certain what a share cost?"""
+    return not usage.estimated and (cost is not None or usage == Usage())
+
+
+def _let_pay(entry: Entry, creation: Creation) -> None:
+    """Whoever pays for the creation pays for this, and it is reported as that was."""
+    if creation.period_ids:
+        entry.budgets = "{" + ",".join(map(str, creation.period_ids)) + "}"
+    entry.end_user, entry.tags = creation.end_user, tuple(creation.tags)

@@ -25,6 +25,7 @@ from gateway.pipeline.stages.meter import NoMeter
 from gateway.server.admitted import admitted, weigh
 from gateway.server.gate import Gate
 from gateway.server.openai.answers import Answer
+from gateway.server.openai.batch_accounts import creation_of
 from gateway.server.openai.fetching import read_object, says_gone
 from gateway.server.openai.forms import FormBody
 from gateway.server.openai.intake import Intake, PassthroughOptions, Plan
@@ -148,7 +149,7 @@ class Passthrough:
 
         async def learn(provider: str, document: Document) -> None:
             if operation.makes == BATCH:
-                await self._learn_batch(operation, plan.key, provider, document)
+                await self._learn_batch(operation, call, plan.key, provider, document)
             if plan.learns:
                 await self._objects.learn(operation, owner, provider, document)
 
@@ -172,11 +173,12 @@ class Passthrough:
             await self._objects.ownership.forget(plan.about.provider, plan.about.kind, plan.about.object_id)
         return response
 
-    async def _learn_batch(self, operation: Operation, key: Key, provider: str, document: Document) -> None:
+    async def _learn_batch(self, operation: Operation, call: Call, key: Key, provider: str, document: Document) -> None:
         """Have it metered when it has ended: it is new, or this may be the first sight of its end."""
         if operation.creates:
             who = {"key_id": key.id, "team_id": key.team_id, "user_id": key.user_id}
-            await self._batches.record(provider, document, **who)
+            made = None if call.entry is None else creation_of(call.entry)
+            await self._batches.record(provider, document, made, **who)
         await self._batches.seen(provider, document)
 
     async def _forget(self, about: Owned, operation: Operation) -> None:

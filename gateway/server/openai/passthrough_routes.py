@@ -29,6 +29,7 @@ from gateway.tasks import Tasks
 from gateway.upstream.dispatch import Dispatch
 from gateway.upstream.relay import Relay
 from gateway.upstream.target import Account
+from gateway.wire.dialect import Document
 
 _MB = 1_048_576
 _KB = 1024
@@ -45,12 +46,14 @@ def passthrough_routes(
     book: Book,
     *,
     accounts: Callable[[], Mapping[str, Account]],
+    hidden: Callable[[Document], Document],
     dispatch: Callable[[], Dispatch],
     settings: Callable[[], Settings],
     home: Path,
 ) -> list[web.RouteDef]:
     """A route for each operation of `OPERATIONS`. What is given as a function is asked anew by every request, so a
-    reload takes effect at once. Batches that have ended are metered in `book`.
+    reload takes effect at once. Batches that have ended are metered in `book`; responses are kept as `hidden`
+    gives them, without what must not be written down.
     """
 
     def options() -> PassthroughOptions:
@@ -61,20 +64,28 @@ def passthrough_routes(
     kept = Responses(postgres)
     keeping = Keeping(kept, tasks)
     tasks.spawn(keeping.prune_for_ever(), name="remove old responses")
-    responses = TranslatedResponses(gate, objects, kept, keeping, tasks, dispatch)
+    responses = TranslatedResponses(gate, objects, kept, keeping, tasks, dispatch, hidden)
     rule = ResponsesRule(frozenset(_with_responses()), responses.goes_on_here)
     intake = Intake(gate, ChooseRoute(routing), objects, providers, tasks, options, rule)
     relay = Relay(dispatch, tasks)
+    source = BatchSource(providers, relay, lambda: options().max_answer_bytes)
+    batches = _metered_batches(postgres, source, book, tasks, settings)
+    return Passthrough(gate, authenticate, intake, objects, providers, relay, responses, batches, options).routes()
+
+
+def _metered_batches(
+    postgres: Postgres, source: BatchSource, book: Book, tasks: Tasks, settings: Callable[[], Settings]
+) -> Batches:
     batches = Batches(
         postgres,
-        BatchSource(providers, relay, lambda: options().max_answer_bytes),
+        source,
         book,
         interval_s=lambda: settings().batches.poll_interval_s,
         enabled=lambda: settings().stage_enabled(Meter.name),
     )
     for _ in range(_BATCHES_AT_ONCE):
         tasks.spawn(batches.meter_for_ever(), name="meter batches")
-    return Passthrough(gate, authenticate, intake, objects, providers, relay, responses, batches, options).routes()
+    return batches
 
 
 def _options(settings: Settings, home: Path) -> PassthroughOptions:

@@ -74,13 +74,16 @@ class TranslatedResponses:
         keeping: Keeping,
         tasks: Tasks,
         dispatch: Callable[[], Dispatch],
+        hidden: Callable[[Document], Document],
     ) -> None:
+        """Responses are kept as `hidden` gives them."""
         self._gate = gate
         self._objects = objects
         self._responses = responses
         self._keeping = keeping
         self._tasks = tasks
         self._dispatch = dispatch
+        self._hidden = hidden
         self._whole: Pipeline | None = None
         self._rest: Pipeline
 
@@ -169,7 +172,7 @@ class TranslatedResponses:
         if turn.items is not None:
             sink.hold()
             turn.writing.append(
-                self._keeping.begin(turn.response_id, turn.plan.owner, turn.items, made, turn.previous_id)
+                self._keeping.begin(turn.response_id, turn.plan.owner, turn.items, self._hidden(made), turn.previous_id)
             )
 
     # --- asking for one -----------------------------------------------------------------------------

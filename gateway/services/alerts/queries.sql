@@ -3,11 +3,11 @@
 -- behind. $3: periods in which a provider billed more than was reserved. $4, $5: what must have passed before a burn
 -- rate means anything, in seconds and as a share of the period; both.
 WITH live AS MATERIALIZED (
-    SELECT p.id, p.budget_id, p.starts_at, p.ends_at, p.settled_nano_usd + p.lost_nano_usd AS spent,
+    SELECT p.id, p.budget_id, p.starts_at, p.ends_at, p.settled_nano_usd - p.released_nano_usd + p.lost_nano_usd AS spent,
            b.limit_nano_usd + p.topped_up_nano_usd AS allowance, greatest(p.starts_at, b.created_at) AS counted_from
     FROM budget_periods AS p JOIN cost_budgets AS b ON b.id = p.budget_id
     WHERE b.deleted_at IS NULL AND b.limit_nano_usd IS NOT NULL
-      AND p.settled_nano_usd + p.lost_nano_usd > 0
+      AND p.settled_nano_usd - p.released_nano_usd + p.lost_nano_usd > 0
       AND (p.ends_at IS NULL OR p.ends_at > now() - make_interval(secs => $2::float8))
 ), thresholds AS MATERIALIZED ( -- once a budget, which may have many periods: one of each end user
     SELECT b.id AS budget_id, wanted.percent::numeric AS percent
@@ -27,7 +27,7 @@ WITH live AS MATERIALIZED (
       AND now() - counted_from >= greatest(make_interval(secs => $4::float8), $5::float8 * (ends_at - starts_at))
       AND spent * extract(epoch FROM ends_at - counted_from) > allowance * extract(epoch FROM now() - counted_from)
     UNION ALL
-    SELECT p.budget_id, p.id, 'exceeded', 0, p.settled_nano_usd + p.lost_nano_usd,
+    SELECT p.budget_id, p.id, 'exceeded', 0, p.settled_nano_usd - p.released_nano_usd + p.lost_nano_usd,
            b.limit_nano_usd + p.topped_up_nano_usd
     FROM budget_periods AS p JOIN cost_budgets AS b ON b.id = p.budget_id
     WHERE p.id = ANY ($3::bigint[]) AND b.limit_nano_usd IS NOT NULL

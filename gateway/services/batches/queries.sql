@@ -1,6 +1,6 @@
 -- name: record
-INSERT INTO gateway_batches (provider, batch_id, key_id, team_id, user_id, ask_at)
-VALUES ($1, $2, $3::uuid, $4::uuid, $5::uuid, now() + make_interval(secs => $6::float8))
+INSERT INTO gateway_batches (provider, batch_id, key_id, team_id, user_id, ask_at, creation)
+VALUES ($1, $2, $3::uuid, $4::uuid, $5::uuid, now() + make_interval(secs => $6::float8), $7::jsonb)
 ON CONFLICT (provider, batch_id) DO NOTHING;
 
 -- name: hasten
@@ -15,7 +15,7 @@ WHERE id = (
     WHERE metered_at IS NULL AND ask_at <= now() AND (claimed_until IS NULL OR claimed_until <= now())
     ORDER BY ask_at LIMIT 1 FOR UPDATE SKIP LOCKED
 )
-RETURNING id, provider, batch_id, key_id, team_id, user_id, used, ended_at,
+RETURNING id, provider, batch_id, key_id, team_id, user_id, used, ended_at, creation,
     coalesce(extract(epoch FROM now() - missing_since), 0)::float8 AS missing_s;
 
 -- name: renew

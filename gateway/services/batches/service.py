@@ -37,11 +37,30 @@ _ID = re.compile(r"[A-Za-z0-9_.\-]{1,256}\Z")
 
 
 @dataclass(frozen=True, slots=True)
+class Creation:
+    """The attempt that made a batch, as it is in the ledger.
+
+    (`request_id`, `attempt`, `started_us`) is its row and `scope` that row's names; `cost_nano_usd` is what the periods
+    `period_ids` of budgets were charged: what such a request may cost, for nobody knew. `end_user` and `tags` are for
+    reports.
+    """
+
+    request_id: str
+    attempt: int
+    started_us: int
+    scope: str
+    cost_nano_usd: int = 0
+    period_ids: Sequence[int] = ()
+    end_user: str = ""
+    tags: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """One batch that was made through the gateway, and by whom. The ids but `batch_id` are UUIDs.
 
     `request_id` names its rows in the ledger. `used` and `ended_at` are there once its usage is decided; `missing_s`
-    is how long its provider has been denying it.
+    is how long its provider has been denying it. `creation` is None for one of which nobody noted it.
     """
 
     request_id: str
@@ -53,6 +72,7 @@ class Batch:
     missing_s: float
     used: Sequence[Share] | None = None
     ended_at: datetime | None = None
+    creation: Creation | None = None
 
 
 class Source(Protocol):
@@ -74,9 +94,10 @@ class Book(Protocol):
         """The price tier of a prompt, as `gateway.wire.openai_batches.Tier`. Raises GatewayError (no_provider)."""
 
     async def write(self, batch: Batch, used: Sequence[Share], at: datetime) -> None:
-        """Have a row for each share, under the batch's request id and the time `at`; written twice it counts once.
+        """Have a row for each share, under the batch's request id and the time `at`, and its budgets charged with that
+        in the place of what its creation was charged; written twice it counts once.
 
-        Returns when they outlive the process. Raises GatewayError, OSError.
+        Returns when all is in the database. Raises GatewayError, OSError.
         """
 
 
@@ -102,15 +123,23 @@ class Batches:
         self._sql = load("gateway.services.batches")
 
     async def record(
-        self, provider: str, document: Document, *, key_id: str | None, team_id: str | None, user_id: str | None
+        self,
+        provider: str,
+        document: Document,
+        creation: Creation | None,
+        *,
+        key_id: str | None,
+        team_id: str | None,
+        user_id: str | None,
     ) -> None:
-        """The batch in `document` was just made by this key. Raises store_unavailable."""
+        """The batch in `document` was just made by this key, in the attempt `creation`. Raises store_unavailable."""
         batch_id = _id_of(document)
         if batch_id is None or not self._enabled():
             return
         try:
             who = (key_id, team_id, user_id)
-            await self._postgres.execute(self._sql["record"], provider, batch_id, *who, self._interval_s())
+            made = None if creation is None else asdict(creation)
+            await self._postgres.execute(self._sql["record"], provider, batch_id, *who, self._interval_s(), made)
         except GatewayError:
             _log.error(
                 "the batch %s at %s was made but cannot be recorded: its cost is not metered", batch_id, provider
@@ -237,6 +266,7 @@ def _batch(row: Record) -> Batch:
         missing_s=row["missing_s"],
         used=None if row["used"] is None else _shares(row["used"]),
         ended_at=row["ended_at"],
+        creation=None if row["creation"] is None else Creation(**row["creation"]),
     )
 
 

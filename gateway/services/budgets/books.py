@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 
 import asyncpg
 
+from gateway.services.budgets.budget import counter_name
 from gateway.store.audit import Actor, note
 from gateway.store.postgres import Connection, Postgres
 from gateway.store.sql import load
@@ -52,7 +53,8 @@ class Counters(Protocol):
 @dataclass(frozen=True, slots=True)
 class Account:
     """One period, nano-dollars. `rows` is what the ledger's rows that name it add up to; where it is not `complete`,
-    rows of it may have been dropped with their month. `shown` is what its budget has as `current_usage`; None where
+    rows of it may have been dropped with their month. `released` is what rows below zero have given back of what is
+    `settled`. `shown` is what its budget has as `current_usage`; None where
     that shows another period. `hard`: it has a counter."""
 
     period_id: int
@@ -63,6 +65,7 @@ class Account:
     starts_at: datetime
     ends_at: datetime | None
     settled: int
+    released: int
     lost: int
     rows: int
     complete: bool
@@ -70,19 +73,20 @@ class Account:
 
     @property
     def total(self) -> int:
-        """All that counts as spent."""
+        """What its counter has as settled: all that was ever charged."""
         return self.settled + self.lost
 
     @property
     def settled_by_rows(self) -> int:
         """What `settled` has to be: rows prove that money was spent, and missing ones of dropped months nothing."""
-        return self.rows if self.complete else max(self.rows, self.settled)
+        charged = self.rows + self.released
+        return charged if self.complete else max(charged, self.settled)
 
     @property
     def to_show(self) -> int | None:
         """What `shown` has to be; it is written with the period's first row, and is the last one's until then."""
         settled = self.settled_by_rows
-        return None if self.shown is None or not settled else min(settled, _MOST_SHOWN)
+        return None if self.shown is None or not settled else min(max(settled - self.released, 0), _MOST_SHOWN)
 
 
 class Books:
@@ -138,6 +142,18 @@ class Books:
 
         return await self._postgres.in_transaction(write, timeout_s=_TIMEOUT_S)
 
+    async def tell(self, period_ids: Sequence[int], counters: Counters) -> None:
+        """Have the counters of these periods, as far as they have any, hear what the database has now.
+
+        Raises GatewayError store_unavailable where either store is away: then it is to be done again.
+        """
+        for row in await self._postgres.fetch(self._sql["counted"], list(period_ids)):
+
+            async def put_right(total: int, name: str = counter_name(row["budget_id"], row["id"])) -> int:
+                return await counters.put_right(name, total, ())
+
+            await self.hold_total(row["id"], put_right)
+
     async def hold_total(self, period_id: int, work: Callable[[int], Awaitable[int]]) -> int:
         """What `work(total)` gives, while no copy adds to the period; 0 where there is no such period."""
 
@@ -159,6 +175,7 @@ def _account(row: asyncpg.Record | Mapping[str, Any]) -> Account:
         starts_at=row["starts_at"],
         ends_at=row["ends_at"],
         settled=row["settled_nano_usd"],
+        released=row["released_nano_usd"],
         lost=row["lost_nano_usd"],
         rows=row["rows_nano_usd"],
         complete=row["complete"],

@@ -5,8 +5,8 @@
 -- snapshot, in which a row and its part of settled_nano_usd are both there or neither. A row has its attempt's beginning
 -- for its time, by the worker's clock: hence the day. `complete`: no month was dropped that may have had rows of it.
 WITH wanted AS MATERIALIZED (
-    SELECT p.id, p.budget_id, b.budget_name, p.end_user, b.hard, p.starts_at, p.ends_at, p.settled_nano_usd, p.lost_nano_usd,
-           greatest(p.starts_at, b.created_at) AS since,
+    SELECT p.id, p.budget_id, b.budget_name, p.end_user, b.hard, p.starts_at, p.ends_at, p.settled_nano_usd,
+           p.released_nano_usd, p.lost_nano_usd, greatest(p.starts_at, b.created_at) AS since,
            CASE WHEN p.end_user = '' AND b.deleted_at IS NULL
                      AND p.starts_at <= now() AND (p.ends_at IS NULL OR p.ends_at > now())
                 THEN (coalesce(b.current_usage, 0) * 1000000000)::bigint END AS shown
@@ -29,10 +29,15 @@ WITH wanted AS MATERIALIZED (
     WHERE i.inhparent = 'usage_costs'::regclass AND c.relname ~ '^usage_costs_\d{4}_\d{2}$'
 )
 SELECT w.id, w.budget_id::text, w.budget_name, w.end_user, w.hard, w.starts_at, w.ends_at, w.settled_nano_usd,
-       w.lost_nano_usd, w.shown, least(coalesce(n.cost_nano_usd, 0), 9223372036854775807)::bigint AS rows_nano_usd,
+       w.released_nano_usd, w.lost_nano_usd, w.shown, least(coalesce(n.cost_nano_usd, 0), 9223372036854775807)::bigint AS rows_nano_usd,
        w.since >= coalesce(kept.since, w.since) AS complete
 FROM wanted AS w CROSS JOIN kept LEFT JOIN named AS n ON n.period_id = w.id
 ORDER BY w.id;
+
+-- name: counted
+-- Those of the periods $1 that have a counter.
+SELECT p.id, p.budget_id::text FROM budget_periods AS p JOIN cost_budgets AS b ON b.id = p.budget_id
+WHERE p.id = ANY ($1::bigint[]) AND b.hard ORDER BY p.id;
 
 -- name: lock
 -- No copy of the ledger adds to it from here to the transaction's end.

@@ -55,8 +55,9 @@ class Budget:
 class Period:
     """A budget's period, of one end user where the budget is for those ("" otherwise). Times are Unix microseconds.
 
-    `settled_nano_usd` is what the ledger had when the row was read. The period's allowance is the budget's limit and
-    `topped_up_nano_usd`; `lost_nano_usd` counts as spent. `ends_at_us` is None for a total.
+    `settled_nano_usd` is what the ledger had charged when the row was read, `released_nano_usd` what it had given back.
+    The period's allowance is the budget's limit and `topped_up_nano_usd`; `lost_nano_usd` counts as spent. `ends_at_us`
+    is None for a total.
     """
 
     id: int
@@ -67,6 +68,12 @@ class Period:
     settled_nano_usd: int
     topped_up_nano_usd: int
     lost_nano_usd: int
+    released_nano_usd: int = 0
+
+    @property
+    def extra_nano_usd(self) -> int:
+        """What may be charged to it beyond the budget's limit."""
+        return self.topped_up_nano_usd + self.released_nano_usd
 
     def holds(self, now_us: int) -> bool:
         """Has it begun, and not ended?"""
@@ -106,6 +113,7 @@ def period_of(row: asyncpg.Record) -> Period:
         settled_nano_usd=row["settled_nano_usd"],
         topped_up_nano_usd=row["topped_up_nano_usd"],
         lost_nano_usd=row["lost_nano_usd"],
+        released_nano_usd=row["released_nano_usd"],
     )
 
 

@@ -53,6 +53,14 @@ class HeldPeriods:
             if end_us is not None and end_us < before_us:
                 yield budget_id, end_us
 
+    def turns(self, budget_ids: Iterable[str]) -> Iterator[tuple[str, int]]:
+        """Id and moment (Unix microseconds) of each beginning and end of a period of a budget without end users."""
+        for budget_id in budget_ids:
+            for period in self._of.get(budget_id, {}).get("", ()):
+                yield budget_id, period.starts_at_us
+                if period.ends_at_us is not None:
+                    yield budget_id, period.ends_at_us
+
 
 def _newest_first(periods: list[Period]) -> tuple[Period, ...]:
     return tuple(sorted(periods, key=lambda period: period.starts_at_us, reverse=True))

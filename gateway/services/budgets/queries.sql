@@ -25,14 +25,15 @@ WHERE budget_scope IN ('key', 'end_user') AND scope_identifier = ANY ($1::text[]
 
 -- name: periods
 -- Of budgets without end users, those that have not ended, also by a clock that is a minute slow; newest first.
-SELECT id, budget_id, end_user, starts_at, ends_at, settled_nano_usd, topped_up_nano_usd, lost_nano_usd
+SELECT id, budget_id, end_user, starts_at, ends_at, settled_nano_usd, released_nano_usd, topped_up_nano_usd,
+       lost_nano_usd
 FROM budget_periods
 WHERE budget_id = ANY ($1::uuid[]) AND end_user = '' AND (ends_at IS NULL OR ends_at > now() - interval '1 minute')
 ORDER BY starts_at DESC;
 
 -- name: periods_of_end_users
-SELECT p.id, p.budget_id, p.end_user, p.starts_at, p.ends_at, p.settled_nano_usd, p.topped_up_nano_usd,
-       p.lost_nano_usd
+SELECT p.id, p.budget_id, p.end_user, p.starts_at, p.ends_at, p.settled_nano_usd, p.released_nano_usd,
+       p.topped_up_nano_usd, p.lost_nano_usd
 FROM budget_periods AS p
     JOIN unnest($1::uuid[], $2::text[]) AS wanted (budget_id, end_user)
         ON p.budget_id = wanted.budget_id AND p.end_user = wanted.end_user
@@ -61,8 +62,8 @@ FROM cost_budgets WHERE id = ANY ($1::uuid[]);
 
 -- name: in_force
 SELECT DISTINCT ON (p.budget_id, p.end_user)
-       p.id, p.budget_id, p.end_user, p.starts_at, p.ends_at, p.settled_nano_usd, p.topped_up_nano_usd,
-       p.lost_nano_usd
+       p.id, p.budget_id, p.end_user, p.starts_at, p.ends_at, p.settled_nano_usd, p.released_nano_usd,
+       p.topped_up_nano_usd, p.lost_nano_usd
 FROM budget_periods AS p
     JOIN unnest($1::uuid[], $2::text[], $3::timestamptz[]) AS wanted (budget_id, end_user, at)
         ON p.budget_id = wanted.budget_id AND p.end_user = wanted.end_user
@@ -83,6 +84,9 @@ WHERE NOT EXISTS (SELECT FROM budget_periods AS p
                     AND p.starts_at <= w.at AND (p.ends_at IS NULL OR p.ends_at > w.at))
 ORDER BY w.budget_id, w.end_user
 ON CONFLICT DO NOTHING;
+
+-- name: end_user_among
+SELECT end_user FROM budget_periods WHERE budget_id = $1 AND end_user = ANY ($2::text[]) ORDER BY id DESC LIMIT 1;
 
 -- name: close
 -- End at $2 what is in force then, of the end user $3 or of all.
@@ -118,19 +122,43 @@ SELECT clock_timestamp();
 -- name: insert
 INSERT INTO cost_budgets (id, budget_name, budget_scope, scope_identifier, model, limit_nano_usd, monthly_limit, period,
                           reset_day, time_zone, alert_thresholds, hard, on_too_dear, unbounded_nano_usd, max_end_users,
-                          on_store_failure)
-VALUES (uuidv7(), $4, $1, $2, $3, $5::bigint, $5::bigint / 1e9, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                          on_store_failure, set_by_owner)
+VALUES (uuidv7(), $4, $1, $2, $3, $5::bigint, $5::bigint / 1e9, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 RETURNING id;
 
 -- name: update
 UPDATE cost_budgets
 SET budget_name = $2, limit_nano_usd = $3::bigint, monthly_limit = $3::bigint / 1e9, period = $4, reset_day = $5,
     time_zone = $6, alert_thresholds = $7, hard = $8, on_too_dear = $9, unbounded_nano_usd = $10, max_end_users = $11,
-    on_store_failure = $12, updated_at = now()
+    on_store_failure = $12, set_by_owner = set_by_owner OR $13, updated_at = now()
 WHERE id = $1;
 
 -- name: delete
 UPDATE cost_budgets SET deleted_at = now(), updated_at = now() WHERE id = $1;
+
+-- name: outdated
+-- Of the budgets $1, those whose current_usage is not that of the period in force.
+SELECT b.id
+FROM cost_budgets AS b
+    LEFT JOIN LATERAL (
+        SELECT settled_nano_usd - released_nano_usd AS spent FROM budget_periods
+        WHERE budget_id = b.id AND end_user = '' AND starts_at <= now() AND (ends_at IS NULL OR ends_at > now())
+        ORDER BY starts_at DESC LIMIT 1) AS p ON true
+WHERE b.id = ANY ($1::uuid[]) AND b.deleted_at IS NULL AND b.budget_scope <> 'end_user'
+  AND coalesce(b.current_usage, 0)
+      <> least(greatest(coalesce(p.spent, 0), 0), 999999999999999999) * 0.000000001;
+
+-- name: lock_shown
+-- No copy of the ledger changes their figures or their periods' from here to the transaction's end.
+SELECT id FROM cost_budgets WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE;
+
+-- name: show_present
+UPDATE cost_budgets AS b
+SET current_usage = least(greatest(coalesce((
+        SELECT settled_nano_usd - released_nano_usd FROM budget_periods
+        WHERE budget_id = b.id AND end_user = '' AND starts_at <= now() AND (ends_at IS NULL OR ends_at > now())
+        ORDER BY starts_at DESC LIMIT 1), 0), 0), 999999999999999999) * 0.000000001
+WHERE b.id = ANY ($1::uuid[]);
 
 -- name: nothing_used
 UPDATE cost_budgets SET current_usage = 0 WHERE id = $1;
@@ -142,9 +170,10 @@ SELECT b.id::text, b.budget_name AS name, b.budget_scope AS scope, b.scope_ident
        coalesce(b.alert_thresholds, '[]'::jsonb) AS thresholds, b.hard, b.on_too_dear, b.unbounded_nano_usd,
        b.max_end_users, b.on_store_failure,
        CASE b.budget_scope WHEN 'team' THEN b.scope_identifier
-            WHEN 'key' THEN k.team_id::text WHEN 'end_user' THEN k.team_id::text END AS team_id,
-       b.created_at, b.updated_at, p.id AS period_id, p.starts_at, p.ends_at, p.settled_nano_usd,
-       p.topped_up_nano_usd, p.lost_nano_usd
+            WHEN 'key' THEN k.team_id::text WHEN 'end_user' THEN k.team_id::text
+            WHEN 'user' THEN gateway_only_team(b.scope_identifier::uuid)::text END AS team_id,
+       b.set_by_owner, b.created_at, b.updated_at, p.id AS period_id, p.starts_at, p.ends_at,
+       p.settled_nano_usd - p.released_nano_usd AS settled_nano_usd, p.topped_up_nano_usd, p.lost_nano_usd
 FROM cost_budgets AS b
     LEFT JOIN api_keys AS k ON b.budget_scope IN ('key', 'end_user') AND k.id::text = b.scope_identifier
     LEFT JOIN LATERAL (
@@ -155,15 +184,16 @@ FROM cost_budgets AS b
 WHERE b.id = $1 AND b.deleted_at IS NULL AND b.limit_nano_usd IS NOT NULL;
 
 -- name: page
--- $6: what belongs to this team and its keys alone.
+-- $6: what belongs to this team, its keys, and the users that are in no other team.
 SELECT b.id::text, b.budget_name AS name, b.budget_scope AS scope, b.scope_identifier AS subject, b.model,
        b.limit_nano_usd, b.period, b.reset_day, b.time_zone,
        coalesce(b.alert_thresholds, '[]'::jsonb) AS thresholds, b.hard, b.on_too_dear, b.unbounded_nano_usd,
        b.max_end_users, b.on_store_failure,
        CASE b.budget_scope WHEN 'team' THEN b.scope_identifier
-            WHEN 'key' THEN k.team_id::text WHEN 'end_user' THEN k.team_id::text END AS team_id,
-       b.created_at, b.updated_at, p.id AS period_id, p.starts_at, p.ends_at, p.settled_nano_usd,
-       p.topped_up_nano_usd, p.lost_nano_usd
+            WHEN 'key' THEN k.team_id::text WHEN 'end_user' THEN k.team_id::text
+            WHEN 'user' THEN gateway_only_team(b.scope_identifier::uuid)::text END AS team_id,
+       b.set_by_owner, b.created_at, b.updated_at, p.id AS period_id, p.starts_at, p.ends_at,
+       p.settled_nano_usd - p.released_nano_usd AS settled_nano_usd, p.topped_up_nano_usd, p.lost_nano_usd
 FROM cost_budgets AS b
     LEFT JOIN api_keys AS k ON b.budget_scope IN ('key', 'end_user') AND k.id::text = b.scope_identifier
     LEFT JOIN LATERAL (
@@ -176,9 +206,17 @@ WHERE b.deleted_at IS NULL AND b.limit_nano_usd IS NOT NULL
   AND ($2::text IS NULL OR b.budget_scope = $2)
   AND ($3::text IS NULL OR b.scope_identifier = $3)
   AND ($4::text IS NULL OR b.model = $4)
-  AND ($6::uuid IS NULL OR k.team_id = $6 OR (b.budget_scope = 'team' AND b.scope_identifier = $6::text))
+  AND ($6::uuid IS NULL OR k.team_id = $6 OR (b.budget_scope = 'team' AND b.scope_identifier = $6::text)
+       OR (b.budget_scope = 'user' AND b.scope_identifier IN (SELECT m.user_id::text FROM team_members AS m
+                                                              WHERE m.team_id = $6 AND gateway_only_team(m.user_id) = $6)))
 ORDER BY b.id DESC
 LIMIT $5;
+
+-- name: team_allows
+-- What a team's own budgets for the same kind of period allow, those for the model $2, too.
+SELECT min(limit_nano_usd) FROM cost_budgets
+WHERE budget_scope = 'team' AND scope_identifier = $1 AND (model IS NULL OR model = $2) AND period = $3
+  AND deleted_at IS NULL AND limit_nano_usd IS NOT NULL;
 
 -- name: of_key
 SELECT id FROM cost_budgets
@@ -202,4 +240,8 @@ UPDATE budget_periods SET opened_epoch = $2 WHERE id = $1 RETURNING settled_nano
 SELECT opened_epoch FROM budget_periods WHERE id = $1;
 
 -- name: totals
+-- What the counters have as settled.
 SELECT id, settled_nano_usd + lost_nano_usd AS total FROM budget_periods WHERE id = ANY ($1::bigint[]);
+
+-- name: spent
+SELECT id, settled_nano_usd - released_nano_usd + lost_nano_usd AS total FROM budget_periods WHERE id = ANY ($1::bigint[]);

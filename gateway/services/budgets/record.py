@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import asyncpg
 
-from gateway.services.budgets.budget import BudgetScope, OnStoreFailure, OnTooDear
+from gateway.services.budgets.budget import DEFAULT_MAX_END_USERS, BudgetScope, OnStoreFailure, OnTooDear
 from gateway.services.budgets.period import PeriodKind
+from gateway.store.authority import is_no_laxer
 
 # The fields that can be changed, in the order of the columns.
 CHANGEABLE = (
@@ -44,7 +46,8 @@ class PeriodRecord:
 
 @dataclass(frozen=True, slots=True)
 class BudgetRecord:
-    """One budget; `team_id` is the team that it belongs to. `current` is None where nothing was spent by anybody yet.
+    """One budget; `team_id` is the team that it belongs to, `set_by_owner` as in `gateway.store.authority`. `current`
+    is None where nothing was spent by anybody yet.
 
     The other fields are those of `Budget`.
     """
@@ -65,17 +68,21 @@ class BudgetRecord:
     max_end_users: int | None
     on_store_failure: OnStoreFailure
     team_id: str | None
+    set_by_owner: bool
     created_at: datetime
     updated_at: datetime
     current: PeriodRecord | None
 
     @property
+    def spent_nano_usd(self) -> int:
+        """What counts as spent of the period in force; 0 where none was opened yet."""
+        return 0 if self.current is None else self.current.settled_nano_usd + self.current.lost_nano_usd
+
+    @property
     def remaining_nano_usd(self) -> int:
         """What is left of the period in force, by what is settled; below zero where more was spent."""
-        if self.current is None:
-            return self.limit_nano_usd
-        allowance = self.limit_nano_usd + self.current.topped_up_nano_usd
-        return allowance - self.current.settled_nano_usd - self.current.lost_nano_usd
+        topped_up = 0 if self.current is None else self.current.topped_up_nano_usd
+        return self.limit_nano_usd + topped_up - self.spent_nano_usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,24 @@ def record_of(row: asyncpg.Record) -> BudgetRecord:
     period = {name: fields.pop(name) for name in _OF_PERIOD}
     current = None if period_id is None else PeriodRecord(period_id, **period)
     return BudgetRecord(**fields, current=current)
+
+
+def allows_no_more(before: BudgetRecord, values: Mapping[str, Any]) -> bool:
+    """Do `values` of `CHANGEABLE` allow no more than the budget has allowed so far, and are its calendar, its name and
+    its thresholds the same?"""
+    if any(values[name] != getattr(before, name) for name in ("name", "period", "reset_day", "time_zone")):
+        return False
+    if list(values["thresholds"]) != list(before.thresholds):
+        return False
+    unbounded, cap = before.unbounded_nano_usd, values["unbounded_nano_usd"]
+    return (
+        values["limit_nano_usd"] <= before.limit_nano_usd
+        and (cap is None or (unbounded is not None and cap <= unbounded))
+        and (values["max_end_users"] or DEFAULT_MAX_END_USERS) <= (before.max_end_users or DEFAULT_MAX_END_USERS)
+        and values["hard"] >= before.hard
+        and (values["on_too_dear"] == before.on_too_dear or values["on_too_dear"] == "refuse")
+        and is_no_laxer(values["on_store_failure"], before.on_store_failure)
+    )
 
 
 def facts(record: BudgetRecord) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -11,9 +11,10 @@ import asyncpg
 from gateway.errors import GatewayError
 from gateway.services.budgets.budget import END_USER, BudgetScope
 from gateway.services.budgets.record import BudgetFilter, BudgetRecord, record_of
-from gateway.services.budgets.rows import BudgetRows
+from gateway.services.budgets.rows import OF_A_TEAM, BudgetRows
 from gateway.store.audit import Actor
 from gateway.store.postgres import Connection, Postgres
+from gateway.store.sql import load
 from gateway.store.subjects import find_subject, first_of_line
 
 OnWritten = Callable[[uuid.UUID], Awaitable[None]]
@@ -24,14 +25,16 @@ class BudgetRegister:
     """The rows of `cost_budgets`. `on_written(id)` is awaited after each change, for this worker's own next request.
 
     `within` is the team to which a team's admin is confined: it has a say over the budgets of that team's keys, and
-    reads the team's own. All methods raise `GatewayError`: `store_unavailable`, `not_found`, `invalid_field` (also for
-    a subject that is not there), `role_not_allowed`.
+    of users that are in no other team, as far as `gateway.store.authority` says, and reads the team's own. All
+    methods raise `GatewayError`: `store_unavailable`, `not_found`, `invalid_field` (also for a subject that is not
+    there), `role_not_allowed`.
     """
 
     def __init__(self, postgres: Postgres, on_written: OnWritten) -> None:
         self._postgres = postgres
         self._on_written = on_written
         self._rows = BudgetRows()
+        self._sql = load("gateway.services.budgets")
 
     async def create(
         self,
@@ -46,7 +49,7 @@ class BudgetRegister:
         async def write(connection: Connection) -> BudgetRecord:
             scope, subject, model = place
             found = await find_subject(connection, scope, subject, model)
-            if within is not None and (scope not in ("key", END_USER) or found.team_id != within):
+            if within is not None and (scope not in OF_A_TEAM or found.team_id != within):
                 raise _not_its_own()
             return await self._rows.insert(connection, (scope, found.subject, model), fields, actor)
 
@@ -73,6 +76,14 @@ class BudgetRegister:
             return await self._rows.read(connection, budget_id, end_user)
 
         return await self._postgres.in_transaction(read)
+
+    async def end_user_among(self, budget_id: uuid.UUID, names: Sequence[str]) -> str:
+        """The one of `names` who had the budget's latest period. Raises invalid_field where none had any."""
+        found: str | None = await self._postgres.fetchval(self._sql["end_user_among"], budget_id, list(names))
+        if found is None:
+            message = "`end_user`: the budget has no period of this user; on the command line it needs one"
+            raise GatewayError("invalid_field", message, param="end_user")
+        return found
 
     async def change(
         self, budget_id: uuid.UUID, changes: Mapping[str, Any], actor: Actor, *, within: uuid.UUID | None = None
@@ -154,9 +165,12 @@ def _check_end_user_named(record: BudgetRecord, end_user: str) -> None:
 def _refuse_others(record: BudgetRecord, within: uuid.UUID) -> None:
     if record.team_id != str(within):
         raise GatewayError("not_found", f"There is no budget with the id {record.id}.")
-    if record.scope not in ("key", END_USER):
+    if record.scope not in OF_A_TEAM:
         raise _not_its_own()
 
 
 def _not_its_own() -> GatewayError:
-    return GatewayError("role_not_allowed", "A team's admin has a say over the budgets of its team's keys only.")
+    return GatewayError(
+        "role_not_allowed",
+        "A team's admin has a say over the budgets of its team's keys, and of users of that team alone.",
+    )

@@ -12,8 +12,16 @@ import asyncpg
 from gateway.errors import GatewayError
 from gateway.services.budgets.budget import DEFAULT_THRESHOLDS, END_USER, MOST_NANO_USD, BudgetScope
 from gateway.services.budgets.periods import PeriodRows, Wanted
-from gateway.services.budgets.record import CHANGEABLE, BudgetFilter, BudgetRecord, facts, record_of
+from gateway.services.budgets.record import (
+    CHANGEABLE,
+    BudgetFilter,
+    BudgetRecord,
+    allows_no_more,
+    facts,
+    record_of,
+)
 from gateway.store.audit import Actor, note
+from gateway.store.authority import is_owner, require, require_within_team
 from gateway.store.postgres import Connection
 from gateway.store.sql import load
 
@@ -29,11 +37,16 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "max_end_users": None,
     "on_store_failure": "local",
 }
+# Where a team's admin may set budgets.
+OF_A_TEAM: Final = frozenset({"key", "user", END_USER})
 _CALENDAR: Final = ("period", "reset_day", "time_zone")
 
 
 class BudgetRows:
-    """Each method but `read` and `page` writes the audit log. Those that take a record are called under `lock`."""
+    """Each method but `read` and `page` writes the audit log. Those that take a record are called under `lock`.
+
+    Whoever may not do it is refused with role_not_allowed, as `gateway.store.authority` has it.
+    """
 
     def __init__(self) -> None:
         self._sql = load("gateway.services.budgets")
@@ -69,7 +82,8 @@ class BudgetRows:
         values = {**_DEFAULTS, **fields}
         values["name"] = values["name"] or " ".join(filter(None, place))[:255]
         columns = (values[name] for name in CHANGEABLE)
-        budget_id: uuid.UUID = await connection.fetchval(self._sql["insert"], *place, *columns)
+        require(actor, "set", "budget", set_by_owner=False)
+        budget_id: uuid.UUID = await connection.fetchval(self._sql["insert"], *place, *columns, is_owner(actor))
         await self._open(connection, budget_id, place[0])
         return await self._noted(connection, actor, "created", budget_id, None)
 
@@ -81,10 +95,12 @@ class BudgetRows:
         values = {name: changes.get(name, getattr(before, name)) for name in CHANGEABLE}
         if values["limit_nano_usd"] + await connection.fetchval(self._sql["most_topped_up"], budget_id) > MOST_NANO_USD:
             raise _too_much("limit_usd")
+        lower = allows_no_more(before, values)
+        require(actor, "lower" if lower else "change", "budget", set_by_owner=before.set_by_owner)
         is_another_calendar = any(values[name] != getattr(before, name) for name in _CALENDAR)
         if is_another_calendar:
             await self._periods.end(connection, budget_id, await connection.fetchval(self._sql["now"]))
-        await connection.execute(self._sql["update"], budget_id, *values.values())
+        await connection.execute(self._sql["update"], budget_id, *values.values(), is_owner(actor))
         if is_another_calendar:
             await connection.execute(self._sql["nothing_used"], budget_id)
             await self._open(connection, budget_id, before.scope)
@@ -92,6 +108,7 @@ class BudgetRows:
 
     async def delete(self, connection: Connection, before: BudgetRecord, actor: Actor) -> None:
         """Take it out of force."""
+        require(actor, "remove", "budget", set_by_owner=before.set_by_owner)
         await connection.execute(self._sql["delete"], uuid.UUID(before.id))
         await note(connection, actor, "deleted", "budget", before.id, facts(before), None, before.team_id)
 
@@ -99,6 +116,7 @@ class BudgetRows:
         self, connection: Connection, before: BudgetRecord, amount_nano_usd: int, end_user: str, actor: Actor
     ) -> BudgetRecord:
         """Add to the period in force. Raises invalid_field for more than can be counted."""
+        require(actor, "top up", "budget", set_by_owner=before.set_by_owner)
         budget_id = uuid.UUID(before.id)
         now = await connection.fetchval(self._sql["now"])
         (period,) = await self._periods.open(connection, [Wanted(budget_id, now, end_user)])
@@ -111,6 +129,7 @@ class BudgetRows:
         self, connection: Connection, before: BudgetRecord, end_user: str | None, actor: Actor
     ) -> BudgetRecord:
         """Begin a new period now, of `end_user` or of all."""
+        require(actor, "reset", "budget", set_by_owner=before.set_by_owner)
         budget_id = uuid.UUID(before.id)
         now = await connection.fetchval(self._sql["now"])
         await self._periods.begin_again(connection, budget_id, now, end_user)
@@ -129,6 +148,11 @@ class BudgetRows:
             now = await connection.fetchval(self._sql["now"])
             await self._periods.open(connection, [Wanted(budget_id, now)])
 
+    async def _keep_within_team(self, connection: Connection, record: BudgetRecord, actor: Actor) -> None:
+        if record.scope in OF_A_TEAM and record.team_id is not None and not is_owner(actor):
+            most = await connection.fetchval(self._sql["team_allows"], record.team_id, record.model, record.period)
+            require_within_team(actor, "limit_usd", _allowance(record), most)
+
     async def _noted(
         self,
         connection: Connection,
@@ -139,10 +163,17 @@ class BudgetRows:
         end_user: str = "",
     ) -> BudgetRecord:
         after = await self.read(connection, budget_id, end_user)
+        if before is None or before.period != after.period or _allowance(after) > _allowance(before):
+            await self._keep_within_team(connection, after, actor)
         was = None if before is None else facts(before)
         is_now = {**facts(after), **({"end_user": end_user} if end_user else {})}
         await note(connection, actor, action, "budget", after.id, was, is_now, after.team_id)
         return after
+
+
+def _allowance(record: BudgetRecord) -> int:
+    """What may be spent in the period in force."""
+    return record.limit_nano_usd + (0 if record.current is None else record.current.topped_up_nano_usd)
 
 
 def _too_much(field: str) -> GatewayError:

@@ -30,6 +30,10 @@ _OPENED_AT_ONCE = 500
 # one of them does it and the others hear of it.
 _AHEAD_US = 600_000_000
 _LOOK_EVERY_S = (20.0, 60.0)
+_FIRST_LOOK_S = (0.5, 2.0)
+# After a period's end by this worker's clock; the database's may be so much slower, and is looked at once more then.
+_AFTER_TURN_S = (0.1, 1.0)
+_SKEW_US = 90_000_000
 
 
 class Budgets:
@@ -52,6 +56,7 @@ class Budgets:
         self._follower = Follower("cost_budgets", self._read, tasks)
         self.on_change = self._follower.on_change
         self.catch_up = self._follower.catch_up
+        self._shown_us = 0
         self.generation = 0
 
     def __len__(self) -> int:
@@ -129,11 +134,15 @@ class Budgets:
         return found
 
     async def prepare(self) -> None:
-        """Open the next period of every budget shortly before the one in force ends, as long as the worker lives."""
+        """Open the next period of every budget shortly before the one in force ends, and have `current_usage` be the
+        new one's when it begins, as long as the worker lives."""
+        pause_s = random.uniform(*_FIRST_LOOK_S)
         while True:
-            await asyncio.sleep(random.uniform(*_LOOK_EVERY_S))
+            await asyncio.sleep(pause_s)
+            pause_s = random.uniform(*_LOOK_EVERY_S)
             try:
                 await self.prepare_now()
+                pause_s = min(pause_s, await self.show_present())
             except (GatewayError, asyncpg.PostgresError) as error:
                 _log.warning("periods cannot be prepared (%s)", type(error.__cause__ or error).__name__)
 
@@ -144,6 +153,28 @@ class Budgets:
         ending = self._held.ending(ids, now_us + _AHEAD_US)
         # What ended while nobody looked is followed up from now on.
         await self._open_in_parts([Wanted(uuid.UUID(one), moment(max(end_us, now_us))) for one, end_us in ending])
+
+    async def show_present(self) -> float:
+        """Have `current_usage` be what is spent of the period in force, where one began or ended since the last call.
+
+        Gives the seconds until the next one does. Raises store_unavailable.
+        """
+        now_us = self._now_us()
+        turns = list(self._held.turns(budget.id for budget in self._without_end_users(self._index)))
+        turned = {uuid.UUID(one) for one, at_us in turns if self._shown_us <= at_us <= now_us}
+
+        async def show(connection: Connection) -> None:
+            rows = await connection.fetch(self._sql["outdated"], sorted(turned))
+            if ids := [row["id"] for row in rows]:
+                # Statements of their own: what the last one reads was committed before the lock was had.
+                await connection.execute(self._sql["lock_shown"], ids)
+                await connection.execute(self._sql["show_present"], ids)
+
+        if turned:
+            await self._postgres.in_transaction(show)
+        self._shown_us = now_us - _SKEW_US
+        ahead = min((at_us for _, at_us in turns if at_us > now_us), default=now_us + _AHEAD_US)
+        return (ahead - now_us) / 1e6 + random.uniform(*_AFTER_TURN_S)
 
     # --- what is in memory ----------------------------------------------------------------------------
 

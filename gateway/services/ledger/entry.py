@@ -198,6 +198,16 @@ def end_record(entry: Entry) -> bytes:
     return b"E%08x%b%b\n" % (crc32(tail, entry.head_crc) ^ _END_MARK, entry.head, tail)
 
 
+def whole_row(entry: Entry) -> bytes:
+    """The fields of `END_COLUMNS` for an attempt that is over, of which no journal has a record; its figures are
+    brought into what a column holds. A cost below zero, which gives back, is the gateway's own and kept."""
+    start_record(entry)
+    record = end_record(entry) if entry.cost_nano_usd < 0 else bounded_end_record(entry)
+    row = end_row(record[:-1])
+    assert row is not None
+    return row
+
+
 def end_row(record: bytes) -> bytes | None:
     """The fields of `END_COLUMNS` in an end record of either kind, without its newline; None for a start record."""
     kind = record[0]

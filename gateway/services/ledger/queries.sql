@@ -46,7 +46,8 @@ CREATE TEMPORARY TABLE IF NOT EXISTS usage_costs_staging_0010 (
 
 -- name: insert
 -- Gives the number of new rows and, for each budget period that rows name: what all of them cost, what the new ones
--- cost, and what is spent of it now. Microseconds times an interval of one microsecond is exact (below 2^53); a product
+-- cost, and what is settled and lost of it now. A cost below zero is no cost: it is released, which is kept by itself, so
+-- that what is settled only grows. Microseconds times an interval of one microsecond is exact (below 2^53); a product
 -- with 0.000000001 is, too, where a division would round large costs. Budgets are locked before periods (as by whoever
 -- tops up or resets), each in the order of their ids, so that nobody waits in a circle. What is settled stops at the largest BIGINT:
 -- an overflow would keep the row out. The roll-ups are the business of a trigger (migration 0010).
@@ -71,12 +72,13 @@ WITH inserted AS (
     ON CONFLICT (request_id, attempt, "timestamp") DO NOTHING
     RETURNING cost_nano_usd, budget_period_ids
 ), costs AS (
-    SELECT period_id, sum(batch) AS batch, sum(fresh) AS fresh
+    SELECT period_id, sum(batch) AS batch, sum(fresh) AS fresh, sum(released) AS released
     FROM (
-        SELECT unnest(budget_period_ids) AS period_id, cost_nano_usd AS batch, 0 AS fresh
+        SELECT unnest(budget_period_ids) AS period_id, greatest(cost_nano_usd, 0) AS batch, 0 AS fresh, 0 AS released
         FROM usage_costs_staging_0010 WHERE budget_period_ids IS NOT NULL
         UNION ALL
-        SELECT unnest(budget_period_ids), 0, cost_nano_usd FROM inserted WHERE budget_period_ids IS NOT NULL
+        SELECT unnest(budget_period_ids), 0, greatest(cost_nano_usd, 0), greatest(-cost_nano_usd, 0)
+        FROM inserted WHERE budget_period_ids IS NOT NULL
     ) AS named
     GROUP BY period_id
 ), budgets AS MATERIALIZED (
@@ -87,20 +89,22 @@ WITH inserted AS (
     ORDER BY b.id
     FOR NO KEY UPDATE OF b
 ), locked AS (
-    SELECT p.id, c.batch, c.fresh
+    SELECT p.id, c.batch, c.fresh, c.released
     FROM costs AS c JOIN budget_periods AS p ON p.id = c.period_id
     WHERE (SELECT count(*) FROM budgets) >= 0 -- always true; has them locked first
     ORDER BY p.id
     FOR NO KEY UPDATE OF p
 ), settled AS (
     UPDATE budget_periods AS p
-    SET settled_nano_usd = least(p.settled_nano_usd + l.fresh, 9223372036854775807)
+    SET settled_nano_usd = least(p.settled_nano_usd + l.fresh, 9223372036854775807),
+        released_nano_usd = least(p.released_nano_usd + l.released, 9223372036854775807)
     FROM locked AS l
     WHERE p.id = l.id
-    RETURNING p.id, p.budget_id, p.end_user, p.starts_at, p.ends_at, p.settled_nano_usd, p.lost_nano_usd, l.batch, l.fresh
+    RETURNING p.id, p.budget_id, p.end_user, p.starts_at, p.ends_at, p.settled_nano_usd, p.released_nano_usd,
+              p.lost_nano_usd, l.batch, l.fresh
 ), shown AS (
     UPDATE cost_budgets AS b
-    SET current_usage = least(s.settled_nano_usd, 999999999999999999) * 0.000000001
+    SET current_usage = least(greatest(s.settled_nano_usd - s.released_nano_usd, 0), 999999999999999999) * 0.000000001
     FROM settled AS s
     WHERE b.id = s.budget_id AND s.end_user = ''
       AND s.starts_at <= now() AND (s.ends_at IS NULL OR now() < s.ends_at)

@@ -93,8 +93,9 @@ class Reports:
     ) -> tuple[list[dict[str, Any]], bool]:
         """Sums by interval and group, oldest first, and whether there are more.
 
-        Each has `starts_at`, `value` (what it is by, None also for what has none) and the sums of `usage_hourly`.
-        Raises GatewayError `store_unavailable`. Needs a `wanted` without contradiction.
+        Each has `starts_at`, `value` (what it is by, None also for what has none), the sums of `usage_hourly` and, by
+        key, team or user, that one's `name`, None where it has none. Raises GatewayError
+        `store_unavailable`. Needs a `wanted` without contradiction.
         """
         statement, arguments = self._statement(wanted, after, limit)
         rows = await self._postgres.fetch(statement, *arguments, timeout_s=_TIMEOUT_S)
@@ -125,6 +126,8 @@ class Reports:
         statement = self._sql["page"].format(
             bucket=bucket, value=column, table=table, filters=filters, beyond=beyond, limit=limit + 1
         )
+        if (names := self._sql.get(f"names_of_{wanted.group_by}")) is not None:
+            statement = self._sql["named"].format(page=statement.rstrip(";"), names=names)
         return statement, arguments
 
     async def request(self, request_id: uuid.UUID) -> list[dict[str, Any]]:
@@ -136,8 +139,9 @@ class Reports:
 def _sums(row: dict[str, Any]) -> dict[str, Any]:
     value = row.pop("value")
     starts_at = row.pop("starts_at")
+    named = {"name": row.pop("name")} if "name" in row else {}
     sums = {name: min(int(total), _MOST) for name, total in row.items()}
-    return {"starts_at": starts_at, "value": None if value is None else str(value), **sums}
+    return {"starts_at": starts_at, "value": None if value is None else str(value), **named, **sums}
 
 
 def _floor(moment: datetime, unit: timedelta) -> datetime:

@@ -17,6 +17,22 @@ HAVING count(*) > 0 {beyond}
 ORDER BY 1, 2
 LIMIT {limit};
 
+-- name: named
+-- The page with names beside its ids: of its groups alone, after they were added up. Who is gone keeps its name.
+SELECT summed.*, named.name
+FROM ({page}) AS summed LEFT JOIN ({names}) AS named ON named.id = summed.value
+ORDER BY summed.starts_at, summed.value;
+
+-- name: names_of_key
+SELECT id, name FROM api_keys
+
+-- name: names_of_team
+SELECT id, name FROM teams
+
+-- name: names_of_user
+-- users may be another service's, with other columns.
+SELECT id, coalesce(nullif(to_jsonb(u) ->> 'name', ''), to_jsonb(u) ->> 'email') AS name FROM users AS u
+
 -- name: request
 SELECT request_id::text, attempt, final, "timestamp", key_id::text, team_id::text, user_id::text,
        provider_name AS provider, model_name AS model, target_model, endpoint, streamed,

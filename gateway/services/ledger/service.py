@@ -7,7 +7,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,12 +16,12 @@ from gateway.errors import GatewayError
 from gateway.services.ledger.adopter import Adopter
 from gateway.services.ledger.bound import Bound, OnFull
 from gateway.services.ledger.copier import RETRYABLE, Copier
-from gateway.services.ledger.entry import END_COLUMNS, end_row
+from gateway.services.ledger.entry import END_COLUMNS, Entry, end_row, whole_row
 from gateway.services.ledger.journal import Fsync, Journal
 from gateway.services.ledger.months import Months
 from gateway.services.ledger.segment import Segment
 from gateway.services.ledger.settlements import NoSettlements, Settlements, whole
-from gateway.store.postgres import Postgres
+from gateway.store.postgres import Postgres, unavailable
 from gateway.tasks import Tasks
 
 _log = logging.getLogger("gateway.ledger")
@@ -207,6 +207,21 @@ class Ledger:
     def garbage_bytes(self) -> int:
         """Bytes in them that are no records, now set aside."""
         return self._adopter.garbage_bytes
+
+    # --- what no journal has ------------------------------------------------------------------------
+
+    async def record(self, entries: Sequence[Entry]) -> None:
+        """Have attempts that are over in the database, now and not by way of the journal; those that are there stay.
+
+        For whoever would write them again after a death. The counters of budgets are not told. A cost below zero gives
+        back what budgets were charged. Raises GatewayError store_unavailable.
+        """
+        try:
+            await self._copier.copy([whole_row(entry) for entry in entries], END_COLUMNS)
+        except RETRYABLE as error:
+            if isinstance(error, GatewayError):
+                raise
+            raise unavailable(error) from error
 
     # --- draining -----------------------------------------------------------------------------
 

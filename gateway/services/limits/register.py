@@ -7,24 +7,29 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import asyncpg
 
 from gateway.errors import GatewayError
 from gateway.services.limits.limit import CHANGEABLE, NUMBERS, OnStoreFailure
 from gateway.store.audit import Actor, note
+from gateway.store.authority import is_no_laxer, is_no_more, is_owner, require, require_within_team
 from gateway.store.postgres import Connection, Postgres
 from gateway.store.scopes import Scope
 from gateway.store.sql import load
 from gateway.store.subjects import find_subject, first_of_line
+
+# Where a team's admin may set limits.
+_OF_A_TEAM: Final = frozenset({"key", "user"})
 
 OnWritten = Callable[[uuid.UUID], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class LimitRecord:
-    """One limit as an administrator sees it; `team_id` is the team that it belongs to. The rest is as in `Limit`."""
+    """One limit as an administrator sees it; `team_id` is the team that it belongs to, `set_by_owner` as in
+    `gateway.store.authority`. The rest is as in `Limit`."""
 
     id: str
     scope: Scope
@@ -39,6 +44,7 @@ class LimitRecord:
     max_concurrency: int | None
     on_store_failure: OnStoreFailure
     team_id: str | None
+    set_by_owner: bool
     created_at: datetime
     updated_at: datetime
     managed_by: Literal["admin"] = "admin"
@@ -57,9 +63,10 @@ class LimitFilter:
 class LimitRegister:
     """The rows of `quota_limits`. `on_written(id)` is awaited after each change, for this worker's own next request.
 
-    `within` is the team to which a team's admin is confined: it has a say over the limits of that team's keys, and
-    reads the team's own. All methods raise `GatewayError`: `store_unavailable`, `not_found`, `invalid_field` (also for
-    a subject that is not there), `missing_field`, `role_not_allowed`.
+    `within` is the team to which a team's admin is confined: it has a say over the limits of that team's keys, and of
+    users that are in no other team, as far as `gateway.store.authority` says, and reads the team's own. All methods
+    raise `GatewayError`: `store_unavailable`, `not_found`, `invalid_field` (also for a subject that is not there),
+    `missing_field`, `role_not_allowed`.
     """
 
     def __init__(self, postgres: Postgres, on_written: OnWritten) -> None:
@@ -80,7 +87,7 @@ class LimitRegister:
         async def write(connection: Connection) -> tuple[LimitRecord, bool]:
             scope, subject, model = place
             found = await find_subject(connection, scope, subject, model)
-            if within is not None and (scope != "key" or found.team_id != within):
+            if within is not None and (scope not in _OF_A_TEAM or found.team_id != within):
                 raise _not_its_own()
             return await put_limit(connection, self._sql, (scope, found.subject, model), fields, actor)
 
@@ -140,7 +147,7 @@ class LimitRegister:
         record = await _read(connection, self._sql, limit_id)
         if within is not None and record.team_id != str(within):
             raise _not_found(limit_id)
-        if within is not None and record.scope != "key":
+        if within is not None and record.scope not in _OF_A_TEAM:
             raise _not_its_own()
         return record
 
@@ -156,9 +163,12 @@ async def put_limit(
     values = {"on_store_failure": "local", **dict.fromkeys(NUMBERS), **fields}
     _refuse_empty(values)
     while True:
-        made = await connection.fetchval(sql["insert"], *place, *(values[name] for name in CHANGEABLE))
+        columns = (values[name] for name in CHANGEABLE)
+        made = await connection.fetchval(sql["insert"], *place, *columns, is_owner(actor))
         if made is not None:
             record = await _read(connection, sql, made)
+            require(actor, "set", "limit", set_by_owner=False)
+            await _keep_within_team(connection, sql, None, record, actor)
             await note(connection, actor, "created", "limit", record.id, None, _facts(record), record.team_id)
             return record, True
         # A statement of its own: it sees what the insertion met. Gone again by now, it is inserted after all.
@@ -168,7 +178,8 @@ async def put_limit(
 
 
 async def delete_limit(connection: Connection, sql: Mapping[str, str], record: LimitRecord, actor: Actor) -> None:
-    """Take a locked limit out of force, in the caller's transaction."""
+    """Take a locked limit out of force, in the caller's transaction. Raises role_not_allowed."""
+    require(actor, "remove", "limit", set_by_owner=record.set_by_owner)
     await connection.execute(sql["delete"], uuid.UUID(record.id))
     await note(connection, actor, "deleted", "limit", record.id, _facts(record), None, record.team_id)
 
@@ -186,10 +197,26 @@ async def _update(
 ) -> LimitRecord:
     values = {name: changes.get(name, getattr(before, name)) for name in CHANGEABLE}
     _refuse_empty(values)
-    await connection.execute(sql["update"], uuid.UUID(before.id), *values.values())
+    lower = all(is_no_more(values[name], getattr(before, name)) for name in NUMBERS)
+    lower = lower and is_no_laxer(values["on_store_failure"], before.on_store_failure)
+    require(actor, "lower" if lower else "change", "limit", set_by_owner=before.set_by_owner)
+    await connection.execute(sql["update"], uuid.UUID(before.id), *values.values(), is_owner(actor))
     after = await _read(connection, sql, uuid.UUID(before.id))
+    await _keep_within_team(connection, sql, before, after, actor)
     await note(connection, actor, "changed", "limit", after.id, _facts(before), _facts(after), after.team_id)
     return after
+
+
+async def _keep_within_team(
+    connection: Connection, sql: Mapping[str, str], before: LimitRecord | None, record: LimitRecord, actor: Actor
+) -> None:
+    if record.scope in _OF_A_TEAM and record.team_id is not None and not is_owner(actor):
+        most = await connection.fetchrow(sql["team_allows"], record.team_id, record.model)
+        assert most is not None
+        for name in NUMBERS:
+            wanted = getattr(record, name)
+            if before is None or not is_no_more(wanted, getattr(before, name)):
+                require_within_team(actor, name, wanted, most[name])
 
 
 async def _read(connection: Connection, sql: Mapping[str, str], limit_id: uuid.UUID) -> LimitRecord:
@@ -212,4 +239,6 @@ def _not_found(limit_id: uuid.UUID) -> GatewayError:
 
 
 def _not_its_own() -> GatewayError:
-    return GatewayError("role_not_allowed", "A team's admin sets limits on the keys of its own team only.")
+    return GatewayError(
+        "role_not_allowed", "A team's admin sets limits on its own team's keys, and on users of that team alone."
+    )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import os
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -13,9 +15,14 @@ import orjson
 import pytest
 from click.testing import CliRunner, Result
 
+from gateway.assembly.options import end_users_keys
 from gateway.cli.budgets import budgets
 from gateway.cli.database import operator
 from gateway.cli.limits import limits
+from gateway.pipeline.reporting import Reporting
+from gateway.services.keys.secret import Secrets
+from gateway.store.postgres import Postgres
+from tests.integration.services.governed import add_key
 
 UNKNOWN = "00000000-0000-0000-0000-000000000007"
 
@@ -111,3 +118,27 @@ async def test_what_makes_no_sense_is_refused_with_its_reason(
     result = await run(command, *arguments)
     assert result.exit_code != 0
     assert message in result.output
+
+
+async def test_an_end_user_is_named_as_its_periods_name_it(
+    database: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWAY_SECRET_KEY", base64.b64encode(bytes(range(32))).decode())
+    key = end_users_keys(Secrets.read(os.environ, None))[0]
+    hashed = Reporting(max_tags=0, max_users=0, hash_key=key).end_user({"user": "ann"})
+    postgres = await Postgres.open(database)
+    try:
+        key_id = await add_key(postgres)
+        made = await done(budgets, "create", "end_user", key_id, "--limit-usd", "1")
+        refused = await run(budgets, "top-up", made["id"], "2", "--end-user", "ann")
+        assert (refused.exit_code, "has no period of this user" in refused.output) == (1, True)
+        assert await postgres.fetchval("SELECT count(*) FROM budget_periods") == 0
+        opened = "INSERT INTO budget_periods (budget_id, end_user, starts_at) VALUES ($1, $2, now())"
+        await postgres.execute(opened, made["id"], hashed)
+        for name in ("ann", hashed):
+            await done(budgets, "top-up", made["id"], "2", "--end-user", name)
+        assert (await done(budgets, "show", made["id"], "--end-user", "ann"))["current"]["topped_up_usd"] == 4
+        assert await postgres.fetchval("SELECT count(*) FROM budget_periods") == 1
+        assert "ann" not in str(await postgres.fetch("SELECT after FROM audit_log"))
+    finally:
+        await postgres.close()

@@ -316,7 +316,7 @@ async def test_a_batch_that_cannot_be_recorded_is_named_in_the_log(
     await postgres.close()
     document = {"id": "batch_9", "status": "completed"}
     with pytest.raises(GatewayError) as raised:
-        await batches.record("lab", document, key_id=None, team_id=None, user_id=None)
+        await batches.record("lab", document, None, key_id=None, team_id=None, user_id=None)
     assert raised.value.code == "store_unavailable"
     assert "the batch batch_9 at lab was made but cannot be recorded" in caplog.text
     await batches.seen("lab", document)  # an answer to a client does not depend on it

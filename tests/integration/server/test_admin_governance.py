@@ -21,7 +21,7 @@ from gateway.services.limits.register import LimitRegister
 from gateway.store.audit import Actor
 from gateway.store.follower import nobody_follows
 from gateway.store.postgres import Postgres
-from tests.integration.services.governed import UNKNOWN, add_key, add_team, refusal
+from tests.integration.services.governed import UNKNOWN, add_key, add_team, add_user, refusal
 
 Call = Callable[..., Any]
 DECLARED = (
@@ -230,6 +230,115 @@ async def test_a_team_admin_sees_its_own_team_and_sets_what_its_keys_have(
     assert (await call(*change, id=on_own["id"], team=team))[0] == 200
     assert (await refused(call(*change, id=on_team["id"], team=team)))[0] == "role_not_allowed"
     assert (await refused(call(*change, id=on_other["id"], team=team)))[0] == "not_found"
+
+
+async def test_what_an_owner_set_a_team_admin_lowers_and_nothing_else(call: Call, postgres: Postgres) -> None:
+    team = await add_team(postgres, "core")
+    key = await add_key(postgres, team_id=team)
+    place = {"scope": "key", "subject": key}
+    _, limit = await call("POST", "/admin/limits", {**place, "requests_per_minute": 60, "max_concurrency": 4})
+    _, budget = await call("POST", "/admin/budgets", {**place, "limit_usd": 10, "unbounded_usd": 1})
+    assert limit["set_by_owner"]
+    assert budget["set_by_owner"]
+    on_limit, on_budget = "/admin/limits/{id}", "/admin/budgets/{id}"
+    for path, made, changes in (
+        (on_limit, limit, {"requests_per_minute": 61}),
+        (on_limit, limit, {"max_concurrency": None}),
+        (on_limit, limit, {"max_concurrency": 1, "on_store_failure": "allow"}),
+        (on_budget, budget, {"limit_usd": 10.01}),
+        (on_budget, budget, {"unbounded_usd": 1.5}),
+        (on_budget, budget, {"hard": False}),
+        (on_budget, budget, {"period": "day"}),
+        (on_budget, budget, {"limit_usd": 9, "time_zone": "Europe/Berlin"}),
+        (on_budget, budget, {"thresholds": []}),
+        (on_budget, budget, {"max_end_users": 10_001}),
+    ):
+        work = call("PATCH", path, changes, id=made["id"], team=team)
+        assert await refused(work) == ("role_not_allowed", None), changes
+    for method, path, made, body in (
+        ("DELETE", on_limit, limit, None),
+        ("POST", "/admin/limits", limit, {**place, "requests_per_minute": 60}),  # takes the other number away
+        ("DELETE", on_budget, budget, None),
+        ("POST", f"{on_budget}/top-up", budget, {"amount_usd": 1}),
+        ("POST", f"{on_budget}/reset", budget, {}),
+    ):
+        assert (await refused(call(method, path, body, id=made["id"], team=team)))[0] == "role_not_allowed", (
+            method,
+            path,
+        )
+    assert await call("GET", on_limit, id=limit["id"]) == (200, limit)
+    assert await call("GET", on_budget, id=budget["id"]) == (200, budget)
+
+    lower = {"requests_per_minute": 5, "tokens_per_day": 1000, "on_store_failure": "deny"}
+    _, lowered = await call("PATCH", on_limit, lower, id=limit["id"], team=team)
+    assert (lowered["requests_per_minute"], lowered["tokens_per_day"], lowered["set_by_owner"]) == (5, 1000, True)
+    _, lowered = await call("PATCH", on_budget, {"limit_usd": 9, "unbounded_usd": None}, id=budget["id"], team=team)
+    assert (lowered["limit_usd"], lowered["unbounded_usd"], lowered["set_by_owner"]) == (9, None, True)
+    back = call("PATCH", on_limit, {"requests_per_minute": 60}, id=limit["id"], team=team)
+    assert (await refused(back))[0] == "role_not_allowed"
+    assert (await call("PATCH", on_limit, {"requests_per_minute": 60}, id=limit["id"]))[0] == 200
+
+
+async def test_a_team_admin_sets_what_the_teams_own_limits_allow_and_changes_that_until_an_owner_does(
+    call: Call, postgres: Postgres
+) -> None:
+    team = await add_team(postgres, "core")
+    key = await add_key(postgres, team_id=team)
+    of_team, place = {"scope": "team", "subject": team}, {"scope": "key", "subject": key}
+    await call("POST", "/admin/limits", {**of_team, "requests_per_minute": 100})
+    await call("POST", "/admin/limits", {**of_team, "model": "big", "requests_per_minute": 10})
+    await call("POST", "/admin/budgets", {**of_team, "limit_usd": 50})
+    for path, body, field in (
+        ("limits", {**place, "requests_per_minute": 101}, "requests_per_minute"),
+        ("limits", {**place, "model": "big", "requests_per_minute": 11}, "requests_per_minute"),
+        ("budgets", {**place, "limit_usd": 50.1}, "limit_usd"),
+    ):
+        assert await refused(call("POST", f"/admin/{path}", body, team=team)) == ("role_not_allowed", field)
+    limit = {**place, "requests_per_minute": 100, "tokens_per_day": 10**9}
+    _, limit = await call("POST", "/admin/limits", limit, team=team)
+    _, budget = await call("POST", "/admin/budgets", {**place, "limit_usd": 40}, team=team)
+    on_budget = "/admin/budgets/{id}"
+    assert (limit["set_by_owner"], budget["set_by_owner"]) == (False, False)
+    assert (await call("POST", f"{on_budget}/top-up", {"amount_usd": 10}, id=budget["id"], team=team))[0] == 200
+    more = call("POST", f"{on_budget}/top-up", {"amount_usd": 0.1}, id=budget["id"], team=team)
+    assert await refused(more) == ("role_not_allowed", "limit_usd")
+    assert (await call("POST", f"{on_budget}/reset", {}, id=budget["id"], team=team))[0] == 200
+    _, other = await call("POST", "/admin/budgets", {**place, "limit_usd": 60, "period": "day"}, team=team)
+    to_month = call("PATCH", on_budget, {"period": "month"}, id=other["id"], team=team)
+    assert await refused(to_month) == ("role_not_allowed", "limit_usd")
+    assert (await call("DELETE", on_budget, id=other["id"], team=team))[0] == 200
+
+    _, changed = await call("PATCH", on_budget, {"limit_usd": 45}, id=budget["id"])
+    assert changed["set_by_owner"]
+    assert (await refused(call("DELETE", on_budget, id=budget["id"], team=team)))[0] == "role_not_allowed"
+    # What is above the team's own by now may be lowered all the same.
+    await call("PATCH", "/admin/limits/{id}", {"requests_per_minute": 500}, id=limit["id"])
+    assert (await call("PATCH", "/admin/limits/{id}", {"requests_per_minute": 400}, id=limit["id"], team=team))[
+        0
+    ] == 200
+
+
+@pytest.mark.parametrize("what", ["limits", "budgets"])
+async def test_a_user_is_a_team_admins_as_long_as_it_is_in_no_other_team(
+    call: Call, postgres: Postgres, what: str
+) -> None:
+    team, other = await add_team(postgres, "core"), await add_team(postgres, "other")
+    ann, stranger = await add_user(postgres, "ann"), await add_user(postgres, "stranger")
+    join = "INSERT INTO team_members (team_id, user_id) VALUES ($1::uuid, $2::uuid)"
+    await postgres.execute(join, team, ann)
+    fields = {"max_concurrency": 1} if what == "limits" else {"limit_usd": 1}
+    _, made = await call("POST", f"/admin/{what}", {"scope": "user", "subject": ann, **fields}, team=team)
+    assert made["team_id"] == team
+    assert [one["id"] for one in (await call("GET", f"/admin/{what}", team=team))[1]["data"]] == [made["id"]]
+    assert (await call("GET", f"/admin/{what}", team=other))[1]["data"] == []
+    set_stranger = call("POST", f"/admin/{what}", {"scope": "user", "subject": stranger, **fields}, team=team)
+    assert (await refused(set_stranger))[0] == "role_not_allowed"
+    await postgres.execute(join, other, ann)
+    for one in (team, other):
+        assert (await refused(call("DELETE", f"/admin/{what}/{{id}}", id=made["id"], team=one)))[0] == "not_found"
+        again = call("POST", f"/admin/{what}", {"scope": "user", "subject": ann, **fields}, team=one)
+        assert (await refused(again))[0] == "role_not_allowed"
+    assert (await call("GET", f"/admin/{what}/{{id}}", id=made["id"]))[1]["team_id"] is None
 
 
 async def test_an_id_that_is_none_is_not_found(call: Call) -> None:

@@ -266,3 +266,20 @@ def test_the_log_says_who_did_what_from_where_and_never_a_secret(site: Site) -> 
 def test_a_query_of_the_log_is_answered_or_refused_by_name(site: Site, query: str) -> None:
     status, answer = site.admin("viewer", "GET", f"audit?{query}")
     assert status == 200 if query == "to=1" else (status, answer["param"]) == (400, query.partition("=")[0])
+
+
+def test_a_teams_admin_lowers_what_an_owner_gave_a_key_and_changes_what_it_gave_itself(site: Site) -> None:
+    budget = {"limit_usd": 10, "period": "month"}
+    theirs = site.made("keys", {"name": "limited", "team": "core", "rpm": 10, "budget": budget})["id"]
+    for changes in ({"rpm": 11}, {"rpm": None}, {"budget": {"limit_usd": 11}}, {"budget": None}):
+        status, answer = site.admin("admin", "PATCH", f"keys/{theirs}", changes)
+        assert (status, answer["code"]) == (403, "role_not_allowed"), changes
+        assert "An owner set this" in answer["message"]
+    status, lowered = site.admin("admin", "PATCH", f"keys/{theirs}", {"rpm": 9, "budget": {"limit_usd": 9}})
+    assert (status, lowered["rpm"], lowered["budget"]["limit_usd"]) == (200, 9, 9)
+    assert site.admin("owner", "PATCH", f"keys/{theirs}", {"rpm": None, "budget": None})[0] == 200
+    own = {"name": "own", "rpm": 10, "budget": budget}
+    status, made = site.admin("admin", "POST", "keys", own)
+    assert status == 201
+    for changes in ({"rpm": 11}, {"rpm": None}, {"budget": {"limit_usd": 11}}, {"budget": None}):
+        assert site.admin("admin", "PATCH", f"keys/{made['id']}", changes)[0] == 200, changes

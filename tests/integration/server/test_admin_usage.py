@@ -27,6 +27,7 @@ from gateway.services.ledger.export import Exports
 from gateway.services.ledger.reports import Reports
 from gateway.store.audit import Actor
 from gateway.store.postgres import Postgres
+from tests.integration.services.governed import add_key
 
 Call = Callable[..., Any]
 NOON = datetime(2026, 5, 10, 12, tzinfo=UTC)
@@ -325,3 +326,31 @@ async def test_a_database_that_goes_away_breaks_an_export_off_and_does_not_end_i
         assert killed == 1
         with pytest.raises(aiohttp.ClientError):
             await answer.read()
+
+
+async def test_ids_come_with_the_names_of_keys_teams_and_users_whoever_is_gone(call: Call, postgres: Postgres) -> None:
+    team = await postgres.fetchval("INSERT INTO teams (name, deleted_at) VALUES ('red', now()) RETURNING id")
+    named = await postgres.fetchval("INSERT INTO users (name, email) VALUES ('Ann', 'ann@example.com') RETURNING id")
+    nameless = await postgres.fetchval("INSERT INTO users (email) VALUES ('ben@example.com') RETURNING id")
+    key = uuid.UUID(await add_key(postgres, team_id=str(team)))
+    await use(postgres, NOON, key=key, team=team)
+    await use(postgres, NOON, key=None, team=None)
+    await use(postgres, NOON, key=KEYS[0], team=TEAM)  # nobody knows whose it was
+    query = (
+        "INSERT INTO usage_costs (\"timestamp\", user_id, final, outcome, cost_nano_usd) VALUES ($1, $2, true, 'ok', 1)"
+    )
+    for user in (named, nameless):
+        await postgres.execute(query, NOON, user)
+    found = {row["key_id"]: row["key_name"] for row in (await call(group_by="key", **SPAN))["data"]}
+    assert found == {str(key): "app", str(KEYS[0]): None, None: None}
+    found = {row["team_id"]: row["team_name"] for row in (await call(group_by="team", **SPAN))["data"]}
+    assert found == {str(team): "red", str(TEAM): None, None: None}
+    found = {row["user_id"]: row["user_name"] for row in (await call(group_by="user", **SPAN))["data"]}
+    assert found == {str(named): "Ann", str(nameless): "ben@example.com", None: None}
+    for by in ("model", "provider", "tag"):
+        assert not [name for row in (await call(group_by=by, **SPAN))["data"] for name in row if name.endswith("_name")]
+    # In the order of the pages, and without more rows than groups.
+    first = await call(group_by="key", limit="2", **SPAN)
+    second = await call(group_by="key", after=first["last_id"], **SPAN)
+    ids = [row["key_id"] for page in (first, second) for row in page["data"]]
+    assert ids == [str(KEYS[0]), str(key), None]

@@ -537,3 +537,24 @@ async def test_a_key_has_its_budget_and_so_have_those_it_is_rotated_into(
     newest = (await register.page(BudgetFilter()))[0][0]
     await register.delete(uuid.UUID(newest.id), ACTOR)
     assert await put(second, None) == {}
+
+
+async def test_what_is_shown_is_the_figure_of_the_period_in_force_and_no_other(
+    register: BudgetRegister, postgres: Postgres, tasks: Tasks, clock: Clock
+) -> None:
+    record = await register.create(GLOBAL, {"limit_nano_usd": USD}, ACTOR)
+    await settle(postgres, current(record).id, 7)
+    shown = "SELECT current_usage * 1000000000 FROM cost_budgets"
+    for wrong in (0, 3):
+        await postgres.execute("UPDATE cost_budgets SET current_usage = $1", Decimal(wrong))
+        budgets = Budgets(postgres, tasks, clock)
+        await budgets.load()
+        assert await budgets.show_present() > 0
+        assert await postgres.fetchval(shown) == 7
+    # What has not begun or ended since is not looked at again, once the clocks must agree on that.
+    for _ in range(2):
+        clock.ahead_s += 200
+        await budgets.show_present()
+    await postgres.execute("UPDATE cost_budgets SET current_usage = 3")
+    await budgets.show_present()
+    assert await postgres.fetchval(shown) == 3 * USD

@@ -172,3 +172,34 @@ def test_a_file_that_is_not_as_it_must_be_is_refused(folder: Path, name: str, te
 
 def test_the_released_migrations_are_numbered_without_a_gap() -> None:
     assert [m.version for m in released()] == list(range(1, len(released()) + 1))
+
+
+async def test_what_team_admins_alone_have_set_is_theirs_after_the_upgrade_and_all_else_an_owners(
+    empty: Postgres,
+) -> None:
+    await apply(empty, migrations=[migration for migration in released() if migration.version < 14])
+    limit = "INSERT INTO quota_limits (scope, subject, requests_per_minute) VALUES ('key', $1, 1) RETURNING id::text"
+    budget = (
+        "INSERT INTO cost_budgets (budget_name, limit_nano_usd, monthly_limit) VALUES ($1, 1, 0) RETURNING id::text"
+    )
+    noted = "INSERT INTO audit_log (actor, actor_role, action, object_type, object_id) VALUES ('x', $1, $2, $3, $4)"
+    histories = {
+        "theirs": [("admin", "created"), ("admin", "changed")],
+        "written off since": [("admin", "created"), ("master", "lost")],
+        "an owner's": [("owner", "created"), ("admin", "changed")],
+        "changed by an owner": [("admin", "created"), ("master", "changed")],
+        "unknown": [],
+    }
+    for name, history in histories.items():
+        for what, statement in (("limit", limit), ("budget", budget)):
+            object_id = await empty.fetchval(statement, name)
+            for role, action in history:
+                await empty.execute(noted, role, action, what, object_id)
+    await apply(empty)
+    for query in (
+        "SELECT subject, set_by_owner FROM quota_limits",
+        "SELECT budget_name, set_by_owner FROM cost_budgets",
+    ):
+        found = {name: by_owner for name, by_owner in await empty.fetch(query)}
+        assert [name for name, by_owner in found.items() if not by_owner] == ["theirs", "written off since"]
+        assert len(found) == len(histories)

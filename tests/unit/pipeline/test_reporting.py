@@ -83,3 +83,28 @@ def test_the_names_remembered_of_all_teams_together_are_bounded() -> None:
         assert (tagged(reporting, b"a", key), named(reporting, "ann", key)) == ("a", "ann")
         assert reporting._names <= 9
         assert len(reporting._tags) + len(reporting._users) <= 18
+
+
+def test_an_administrator_names_an_end_user_or_gives_the_hash_that_is_shown() -> None:
+    hashed = Reporting(max_tags=5, max_users=5, hash_key=SECRET)
+    ann = hashed.end_user({"user": "ann"})
+    assert hashed.asked_for("ann") == hashed.asked_for(ann) == ann
+    assert hashed.end_user({"user": ann}) != ann  # a caller that names itself so is hashed like any other
+    assert Reporting(max_tags=5, max_users=5).asked_for("ann") == "ann"
+
+
+def test_what_is_shown_of_a_request_has_no_end_user_whatever_it_has_for_one() -> None:
+    hashed = Reporting(max_tags=5, max_users=5, hash_key=SECRET)
+    request = {"user": 4711, "metadata": {"user_id": "ann", "topic": "x"}, "model": "m"}
+    shown = hashed.hidden(request)
+    assert hashed.names(request) == {"4711": shown["user"], "ann": hashed.end_user({"user": "ann"})}
+    assert shown == {
+        "user": shown["user"],
+        "metadata": {"user_id": hashed.names(request)["ann"], "topic": "x"},
+        "model": "m",
+    }
+    assert len(shown["user"]) == 32
+    assert request["user"] == 4711
+    for nobody in ({"user": None, "metadata": []}, {"user": "", "metadata": {"user_id": None}}, {}):
+        assert hashed.hidden(nobody) is nobody
+    assert Reporting(max_tags=5, max_users=5).hidden(request) is request

@@ -15,6 +15,7 @@ from gateway.services.ledger.entry import (
     is_intact,
     start_record,
     start_row,
+    whole_row,
 )
 from gateway.wire.usage import Usage
 from tests.unit.services.ledger.entries import WRITTEN_BEFORE_SEARCH_UNITS, complete, entry, scope
@@ -154,3 +155,18 @@ def test_an_escaped_name_holds_nothing_that_ends_a_field_or_a_record(text: str) 
 
 def test_a_scope_has_nine_fields_whatever_the_names_hold() -> None:
     assert len(scope(model_name="a\tb\\\nc\0").split("\t")) == 9
+
+
+def test_a_row_that_no_journal_has_is_the_one_that_a_journal_would_have() -> None:
+    made = entry(1)
+    made.cost_nano_usd, made.budgets = -5, "{3}"
+    start_record(made)
+    assert whole_row(made) == end_row(end_record(made)[:-1])
+    assert whole_row(made).split(b"\t")[END_COLUMNS.index("cost_nano_usd")] == b"-5"
+
+
+def test_a_row_that_no_journal_has_holds_figures_that_fit_a_column_whatever_they_are() -> None:
+    made = entry(1)
+    made.usage = Usage(*[10**40] * 10)
+    figures = whole_row(made).split(b"\t")
+    assert figures[END_COLUMNS.index("input_tokens")] == b"%d" % (2**63 - 1)
