@@ -568,6 +568,7 @@ CREATE TABLE public.gateway_idempotent_requests (
     expires_at timestamp with time zone NOT NULL,
     answer bytea,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    holder text,
     CONSTRAINT gateway_idempotent_requests_check CHECK (((state = 'kept'::text) = (answer IS NOT NULL))),
     CONSTRAINT gateway_idempotent_requests_scope_check CHECK ((octet_length(scope) = 32)),
     CONSTRAINT gateway_idempotent_requests_state_check CHECK ((state = ANY (ARRAY['claimed'::text, 'sent'::text, 'kept'::text, 'too_large'::text])))
@@ -1185,6 +1186,8 @@ CREATE INDEX cost_budgets_scope ON public.cost_budgets USING btree (budget_scope
 CREATE INDEX gateway_batches_due ON public.gateway_batches USING btree (ask_at) WHERE (metered_at IS NULL);
 
 CREATE INDEX gateway_idempotent_requests_expires ON public.gateway_idempotent_requests USING btree (expires_at);
+
+CREATE INDEX gateway_idempotent_requests_holder ON public.gateway_idempotent_requests USING btree (holder, created_at) WHERE (state = 'kept'::text);
 
 CREATE INDEX gateway_objects_key ON public.gateway_objects USING btree (key_id, kind, id) WHERE (team_id IS NULL);
 

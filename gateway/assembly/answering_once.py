@@ -16,6 +16,7 @@ from gateway.tasks import Tasks
 
 _HOUR_S = 3600.0
 _KB = 1024
+_MB = 1_048_576
 
 
 class AnsweringOnce:
@@ -41,6 +42,8 @@ class AnsweringOnce:
         """The stage by its name, if there is to be one; `settings` are in force from here on."""
         wanted = settings.idempotency
         self._idempotency.options = IdempotencyOptions(
-            ttl_s=wanted.ttl_hours * _HOUR_S, max_answer_bytes=wanted.max_answer_kb * _KB
+            ttl_s=wanted.ttl_hours * _HOUR_S,
+            max_answer_bytes=wanted.max_answer_kb * _KB,
+            max_kept_bytes=int(wanted.max_kept_mb_per_key * _MB),
         )
         return {AnswerOnce.name: self._stage} if wanted.enabled else {}

@@ -42,8 +42,9 @@ MEANINGS: Final = {
     "idempotency_in_progress": "The first request with this `Idempotency-Key` took longer than this one may wait.",
     "idempotency_outcome_unknown": "Whoever answered the first request with this `Idempotency-Key` died after a "
     "provider may have been asked. Only a new key sends it again.",
-    "idempotency_answer_too_large": "The first request with this `Idempotency-Key` was answered, and the answer was "
-    "over `idempotency.max_answer_kb`, so that it was not kept.",
+    "idempotency_answer_too_large": "The first request with this `Idempotency-Key` was answered, and the answer is "
+    "not kept: it was over `idempotency.max_answer_kb`, or the API key has newer ones of "
+    "`idempotency.max_kept_mb_per_key`.",
     "body_too_large": "The body is over `server.max_body_mb`.",
     "url_too_long": "The URL is over `server.max_url_bytes`.",
     "unsupported_media_type": "The content type is not the endpoint's, or the body is compressed.",

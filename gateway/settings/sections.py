@@ -190,6 +190,9 @@ class Idempotency(Section):
     max_answer_kb: int = Field(
         default=1024, strict=True, ge=1, le=65_536, description="largest answer that is kept, whole or streamed"
     )
+    max_kept_mb_per_key: Megabytes = Field(
+        default=256, description="answers that are kept for one API key, together; beyond that the oldest are given up"
+    )
 
 
 class RequestLog(Section):

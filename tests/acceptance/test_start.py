@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
+import psutil
 import pytest
 from aiohttp import web
 
@@ -31,12 +32,25 @@ async def ask(running: GatewayProcess, model: str) -> tuple[int, dict[str, objec
         return answer.status, await answer.json()
 
 
+def listening_ports(running: GatewayProcess) -> set[int]:
+    """The TCP ports of all its processes."""
+    processes = [psutil.Process(running.process.pid), *running.descendants()]
+    assert len(processes) > 2
+    return {
+        connection.laddr.port
+        for process in processes
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_without_a_configuration_it_serves_the_demo_model(tmp_path: Path, workers: int) -> None:
     with gateway(tmp_path / "home", None, workers=workers) as running:
         assert "models: demo" in running.output
         status, body = await ask(running, "demo")
         assert (status, body["object"]) == (200, "chat.completion")
+        assert listening_ports(running) == {running.port}, "the embedded servers have sockets alone"
         assert running.stop() == 0
 
 

@@ -105,6 +105,18 @@ def test_the_docs_name_everything(document: str, names: list[str]) -> None:
     assert not [name for name in names if f"`{name}`" not in text]
 
 
+def test_every_header_of_an_answer_is_in_the_docs() -> None:
+    sent = {
+        name
+        for folder in ("pipeline", "server")
+        for file in (ROOT / "gateway" / folder).rglob("*.py")
+        for name in re.findall(r'\(b"(x-[a-z-]+[a-z]|retry-after)"[,\)]', file.read_text())
+    }
+    assert {"x-gateway-attempts", "x-gateway-cost-usd", "x-request-id", "x-should-retry"} <= sent
+    text = (ROOT / "docs" / "endpoints.md").read_text()
+    assert not {name for name in sent if f"`{name}`" not in text}
+
+
 def test_every_command_is_in_the_docs() -> None:
     text = "\n".join(file.read_text() for file in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
     commands = main.list_commands(click.Context(main))

@@ -2,11 +2,12 @@
 
 -- name: claim
 -- Free is what is not there, what expired, and what somebody claimed who died before anything was sent.
-INSERT INTO gateway_idempotent_requests AS held (scope, claim_id, body_hash, claimed_until, expires_at)
-VALUES ($1, $2::uuid, $3, now() + make_interval(secs => $4::float8), now() + make_interval(secs => $5::float8))
+INSERT INTO gateway_idempotent_requests AS held (scope, claim_id, body_hash, claimed_until, expires_at, holder)
+VALUES ($1, $2::uuid, $3, now() + make_interval(secs => $4::float8), now() + make_interval(secs => $5::float8), $6)
 ON CONFLICT (scope) DO UPDATE
 SET claim_id = excluded.claim_id, body_hash = excluded.body_hash, state = 'claimed', answer = NULL,
-    claimed_until = excluded.claimed_until, expires_at = excluded.expires_at, created_at = now()
+    claimed_until = excluded.claimed_until, expires_at = excluded.expires_at, created_at = now(),
+    holder = excluded.holder
 WHERE held.claimed_until <= now() AND (held.state = 'claimed' OR held.expires_at <= now());
 
 -- name: look
@@ -52,6 +53,20 @@ UPDATE gateway_idempotent_requests AS held
 SET claimed_until = now() + make_interval(secs => $3::float8)
 FROM unnest($1::bytea[], $2::uuid[]) AS mine (scope, claim_id)
 WHERE held.scope = mine.scope AND held.claim_id = mine.claim_id AND held.state IN ('claimed', 'sent');
+
+-- name: trim
+-- Of these holders' answers, newest first, those that come after so many bytes are not kept any longer: the rows stay,
+-- so that nothing is paid for twice unnoticed.
+WITH counted AS (
+    SELECT scope, sum(octet_length(answer)) OVER (PARTITION BY holder ORDER BY created_at DESC, scope) AS bytes
+    FROM gateway_idempotent_requests
+    WHERE holder = ANY ($1::text[]) AND state = 'kept'
+)
+UPDATE gateway_idempotent_requests AS held
+SET state = 'too_large', answer = NULL
+FROM counted
+WHERE held.scope = counted.scope AND counted.bytes > $2::bigint AND held.state = 'kept'
+RETURNING held.holder;
 
 -- name: prune
 DELETE FROM gateway_idempotent_requests

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,10 +39,13 @@ _STORE_S = 3.0  # no call to the database may keep a client waiting for longer
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyOptions:
-    """How long an answer is kept and how large it may be; how long a claim holds that nobody renews."""
+    """How long an answer is kept and how large it may be, alone and with all others of its API key; how long a claim
+    holds that nobody renews."""
 
     ttl_s: float = 86_400.0
     max_answer_bytes: int = 1_048_576
+    max_kept_bytes: int = 268_435_456  # of one API key
+    trim_every_s: float = 10.0
     lease_s: float = 10.0
     # A notification may be lost, and a lapse is announced by nobody.
     look_every_s: float = 1.0
@@ -49,10 +53,14 @@ class IdempotencyOptions:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a request asks for once: the key's scope, and its body's hash under each secret, that in force first."""
+    """What a request asks for once: the key's scope, and its body's hash under each secret, that in force first.
+
+    `holder` is the API key's id, "" for the master key.
+    """
 
     scope: bytes
     body_hashes: tuple[bytes, ...]
+    holder: str = ""
 
 
 @dataclass(eq=False, slots=True)
@@ -61,6 +69,7 @@ class Claim:
 
     scope: bytes
     claim_id: str
+    holder: str = ""
     sent: bool = False
     over: bool = False
 
@@ -79,18 +88,21 @@ class Idempotency:
         self._sql = load("gateway.services.idempotency")
         self._claims: set[Claim] = set()
         self._bells: dict[bytes, set[asyncio.Event]] = {}
+        self._to_trim: set[str] = set()
 
     async def open(self, tasks: Tasks) -> None:
-        """Hear what other workers do, renew this one's claims, remove what has expired."""
+        """Hear what other workers do, renew this one's claims, remove what has expired or is too much."""
         await self._postgres.listen(CHANNEL, self.on_news)
         tasks.spawn(self._hold_for_ever(), name="hold claims on idempotency keys")
+        tasks.spawn(self._trim_for_ever(), name="trim kept answers")
         tasks.spawn(prune_for_ever(self.prune, "idempotency keys", PRUNE_EVERY_S), name="remove old idempotency keys")
 
     def read(self, api_key_id: str | None, path: str, key: bytes, body: bytes) -> Asked:
         """What a request with this header asks for; `api_key_id` None is the master key."""
-        scope = b"\0".join(((api_key_id or "").encode(), path.encode(), key))
+        holder = api_key_id or ""
+        scope = b"\0".join((holder.encode(), path.encode(), key))
         hashes = tuple(hmac.digest(secret, body, "sha256") for secret in self._body_keys)
-        return Asked(hashlib.sha256(scope).digest(), hashes)
+        return Asked(hashlib.sha256(scope).digest(), hashes, holder)
 
     async def join(self, asked: Asked, claim_id: str, patience_s: float) -> Claim | Answer:
         """The right to answer, or the answer, waited for as long as `patience_s` if somebody is at it.
@@ -126,12 +138,12 @@ class Idempotency:
         options = self.options
         tag = await self._postgres.execute(
             self._sql["claim"],
-            *(asked.scope, claim_id, asked.body_hashes[0], options.lease_s, options.ttl_s),
+            *(asked.scope, claim_id, asked.body_hashes[0], options.lease_s, options.ttl_s, asked.holder),
             timeout_s=_STORE_S,
         )
         if not tag.endswith(" 1"):
             return None
-        claim = Claim(asked.scope, claim_id)
+        claim = Claim(asked.scope, claim_id, asked.holder)
         self._claims.add(claim)
         return claim
 
@@ -151,7 +163,8 @@ class Idempotency:
         if state == "too_large":
             raise _conflict(
                 "idempotency_answer_too_large",
-                "The request was answered, and its answer was too large to be kept (idempotency.max_answer_kb).",
+                "The request was answered, and its answer is not kept: it was too large (idempotency.max_answer_kb), "
+                "or this API key has too many newer ones (idempotency.max_kept_mb_per_key).",
                 should_retry=False,
             )
         if row["lapsed"]:
@@ -176,6 +189,8 @@ class Idempotency:
         if answer is not None and len(answer.body) <= options.max_answer_bytes:
             sealed = self._cipher.seal(answer.pack(), _context(claim.scope))
         await self._end("keep", claim, sealed, options.ttl_s)
+        if sealed is not None:
+            self._to_trim.add(claim.holder)
 
     async def release(self, claim: Claim) -> None:
         """End the claim without an answer: the next request with the key begins anew."""
@@ -230,6 +245,33 @@ class Idempotency:
                 await self._postgres.execute(self._sql["hold"], scopes, ids, self.options.lease_s, timeout_s=_STORE_S)
             except GatewayError as error:
                 _log.warning("claims on %d idempotency keys are not renewed: %s", len(held), error.message)
+
+    async def _trim_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self.options.trim_every_s)
+            try:
+                await self.trim()
+            except GatewayError as error:
+                _log.warning("kept answers are not trimmed: %s", error.message)
+
+    async def trim(self) -> int:
+        """Give up the oldest answers of the API keys that this worker has kept some for, where these are more than an
+        API key may have; returns how many."""
+        if not self._to_trim:
+            return 0
+        holders, self._to_trim = self._to_trim, set()
+        try:
+            rows = await self._postgres.fetch(self._sql["trim"], list(holders), self.options.max_kept_bytes)
+        except GatewayError:
+            self._to_trim |= holders
+            raise
+        for holder, count in Counter(row["holder"] for row in rows).items():
+            _log.warning(
+                "%d kept answers of the API key %s are given up: it has newer ones of idempotency.max_kept_mb_per_key",
+                count,
+                holder or "master",
+            )
+        return len(rows)
 
     async def prune(self) -> int:
         """Remove what has expired; returns how many."""

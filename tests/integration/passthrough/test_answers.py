@@ -64,6 +64,24 @@ async def test_a_streamed_response_is_passed_on_with_the_alias_and_metered(site:
     assert row["first_byte_ms"] is not None
 
 
+async def test_an_idempotency_key_is_neither_heeded_nor_sent_on_where_the_body_passes(site: Site) -> None:
+    key = await site.key("red", endpoints=None)
+    for path, body in (
+        ("/v1/responses", {"model": "smart", "input": "hi"}),
+        ("/v1/moderations", {"input": "a bomb"}),
+    ):
+        before = len(site.provider.received)
+        for number in range(2):
+            once = {"idempotency-key": "once" if number else "one \u00e9 that would be refused elsewhere"}
+            status, _, headers = await site.call("POST", path, key, json=body, headers=once)
+            assert status == 200
+            assert "x-gateway-idempotent-replay" not in headers
+        received = site.provider.received[before:]
+        assert len(received) == 2
+        assert not any("idempotency" in name.lower() for one in received for name in one.headers)
+    assert len(await site.rows()) == 4
+
+
 async def test_moderations_go_to_the_only_provider_and_cost_nothing(site: Site) -> None:
     key = await site.key("red", endpoints=None)
     status, answer, _ = await site.call("POST", "/v1/moderations", key, json={"input": "a bomb"})

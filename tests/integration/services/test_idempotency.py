@@ -214,3 +214,52 @@ async def test_an_answer_that_cannot_be_opened_is_not_made_again(postgres: Postg
     await service.keep(claim, ANSWER)
     await postgres.execute("UPDATE gateway_idempotent_requests SET answer = $1", os.urandom(100))
     assert await again(service, asked) == "idempotency_outcome_unknown"
+
+
+async def keep_one(service: Idempotency, api_key: str | None, header: bytes, body: bytes = b"x" * 1000) -> Asked:
+    asked = service.read(api_key, "/p", header, b"body")
+    claim = await first(service, asked)
+    await service.mark_sent(claim)
+    await service.keep(claim, Answer(200, [], body))
+    return asked
+
+
+async def test_the_oldest_answers_of_a_key_are_given_up_when_it_has_too_many_and_no_others(postgres: Postgres) -> None:
+    service = worker(postgres, IdempotencyOptions(max_kept_bytes=5_000))
+    others = [await keep_one(service, name, b"once") for name in ("other", None)]
+    asked = [await keep_one(service, "key", f"{number}".encode()) for number in range(7)]
+    assert await service.trim() == 3
+    outcomes = [await again(service, one) for one in asked]
+    assert outcomes[:3] == ["idempotency_answer_too_large"] * 3
+    assert all(isinstance(one, Answer) for one in outcomes[3:])
+    assert all([isinstance(await again(service, one), Answer) for one in others])
+    held = await postgres.fetchval(
+        "SELECT sum(octet_length(answer)) FROM gateway_idempotent_requests WHERE holder = 'key'"
+    )
+    assert held <= 5_000
+    assert await service.trim() == 0
+    await keep_one(service, "key", b"newest")
+    assert await service.trim() == 1
+
+
+async def test_trimming_waits_for_a_database_that_is_away(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = worker(postgres, IdempotencyOptions(max_kept_bytes=500))
+    await keep_one(service, "key", b"once")
+
+    async def away(*_: object) -> None:
+        raise GatewayError("store_unavailable", "away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(postgres, "fetch", away)
+        with pytest.raises(GatewayError):
+            await service.trim()
+    assert await service.trim() == 1
+
+
+async def test_it_trims_by_itself(postgres: Postgres, tasks: Tasks) -> None:
+    service = worker(postgres, IdempotencyOptions(max_kept_bytes=500, trim_every_s=0.05))
+    await service.open(tasks)
+    asked = await keep_one(service, "key", b"once")
+    async with asyncio.timeout(PATIENCE_S):
+        while isinstance(await again(service, asked), Answer):
+            await asyncio.sleep(0.02)
