@@ -63,7 +63,7 @@ class Front:
             runner, make_lane = await open_lanes(app, worker.gate, pipeline=False)
             self._runners.append(runner)
             host, port = host_and_port(settings.admin.listen)
-            await worker.ports.listen(make_lane, bind(host, port, shared=shared), None)
+            await worker.ports.listen(make_lane, bind(host, port, shared=shared), context)
 
     async def close(self) -> None:
         """Have aiohttp end what it serves."""
