@@ -76,7 +76,9 @@ class Front:
         allowance = worker.governance.allowance.of
         models = ModelList(worker.authenticate, worker.routing, Spending(worker.postgres), allowance, self._started)
         relay = Relay(lambda: worker.dispatch, worker.tasks)
-        counts = TokenCounts(worker.gate, worker.authenticate, ChooseRoute(worker.routing), relay)
+        counts = TokenCounts(
+            worker.gate, worker.authenticate, ChooseRoute(worker.routing), worker.check_references, relay
+        )
         return [
             *routes.pipeline_routes(worker.gate),
             *routes.client_routes(models, counts),

@@ -25,7 +25,6 @@ _HARMLESS: Final = frozenset(
         "seed",
         "stop",
         "stop_sequences",
-        "store",
         "temperature",
         "thinking",  # what is thought counts as output, under the same cap
         "tool_choice",
@@ -59,6 +58,11 @@ _ESCAPED_LETTER: Final = re.compile(rb"\\u00[4-7]")
 _LARGE_BYTES: Final = 4096
 
 
+def escapes_letters(body: bytes) -> bool:
+    """May `body` hold a name that is written with escapes, so that it cannot be found as it stands?"""
+    return b"\\u00" in body and _ESCAPED_LETTER.search(body) is not None
+
+
 def is_ambiguous(body: bytes, document: Document) -> bool:
     """May `body`, which was read as `document`, name a key twice that matters, plainly or through escapes?
 
@@ -66,7 +70,7 @@ def is_ambiguous(body: bytes, document: Document) -> bool:
     """
     if len(body) > _LARGE_BYTES and orjson.dumps(document) == body:
         return False
-    if b"\\u00" in body and _ESCAPED_LETTER.search(body) is not None:
+    if escapes_letters(body):
         return True
     for key in document:  # only what it holds can stand in the body twice
         if key not in _HARMLESS and body.count(_USUAL.get(key) or orjson.dumps(key)) > 1:
