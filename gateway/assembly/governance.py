@@ -50,6 +50,7 @@ class Governance:
 
     def __init__(self, postgres: Postgres, tasks: Tasks) -> None:
         self._postgres = postgres
+        self._hurried = postgres.for_requests()
         self._tasks = tasks
         self._sql = load("gateway.services.budgets")
         self._options = QuotaOptions()
@@ -82,7 +83,7 @@ class Governance:
         )
         self._book = RuleBook(self.quota, self.limits)
         self._purse = Purse(self.quota, self.budgets)
-        self.allowance = Allowance(self.limits, self._purse, self._totals_of)
+        self.allowance = Allowance(self.limits, self._purse, self._totals_now)
         losses = Losses(self._postgres, Inspection(valkey))
         self._tasks.spawn(losses.watch(lost_lease_hours), name="write off lost leases")
         self._opened.set()
@@ -146,13 +147,16 @@ class Governance:
     async def _totals(self, names: list[str]) -> list[int]:
         return await self._totals_of([period_id_of(name) for name in names])
 
-    async def _totals_of(self, ids: list[int]) -> list[int]:
-        rows = await self._postgres.fetch(self._sql["totals"], ids) if ids else []
+    async def _totals_now(self, ids: list[int]) -> list[int]:
+        return await self._totals_of(ids, self._hurried)
+
+    async def _totals_of(self, ids: list[int], postgres: Postgres | None = None) -> list[int]:
+        rows = await (postgres or self._postgres).fetch(self._sql["totals"], ids) if ids else []
         totals = {row["id"]: int(row["total"]) for row in rows}
         return [totals.get(period_id, 0) for period_id in ids]
 
     async def _open_row(self, period_id: int, epoch: str) -> tuple[int, str | None]:
-        row = await self._postgres.fetchrow(self._sql["open_counter"], period_id, epoch)
+        row = await self._hurried.fetchrow(self._sql["open_counter"], period_id, epoch)
         if row is None:
             raise GatewayError("store_unavailable", "A budget's period is not in the database.")
         return int(row["total"]), row["before"]

@@ -194,6 +194,7 @@ class Worker:
             keys=self.keys,
             routing=self.routing,
             valkey_is_up=self.governance.counters_are_there,
+            reach=self.postgres.reach,
         )
         self.governance.show(self.metrics)
         show_benched_keys(self.metrics, lambda: self.in_force.accounts)

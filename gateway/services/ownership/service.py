@@ -42,11 +42,12 @@ class Ownership:
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
+        self._hurried = postgres.for_requests()
         self._sql = load("gateway.services.ownership")
 
     async def check(self) -> None:
         """Can an object be recorded now? To be asked before one is made."""
-        await self._postgres.fetchval("SELECT 1")
+        await self._hurried.fetchval("SELECT 1")
 
     async def find(self, owner: Owner, kind: str, object_id: str) -> Owned | None:
         """The object, if it is known and `owner` may see it."""
@@ -57,7 +58,7 @@ class Ownership:
         asked = [name for name in names if _can_be(name[1])]
         if not asked:
             return {}
-        rows = await self._postgres.fetch(self._sql["find"], *_who(owner), *_columns(asked))
+        rows = await self._hurried.fetch(self._sql["find"], *_who(owner), *_columns(asked))
         return {(row["kind"], row["object_id"]): _owned(row) for row in rows}
 
     async def of_others(self, owner: Owner, names: Collection[ObjectName]) -> list[ObjectName]:
@@ -65,7 +66,7 @@ class Ownership:
         asked = [name for name in names if _can_be(name[1])]
         if not asked:
             return []
-        rows = await self._postgres.fetch(self._sql["others"], *_who(owner), *_columns(asked))
+        rows = await self._hurried.fetch(self._sql["others"], *_who(owner), *_columns(asked))
         return [(row["kind"], row["object_id"]) for row in rows]
 
     async def record(self, owner: Owner, provider: str, names: Collection[ObjectName]) -> None:
@@ -83,7 +84,7 @@ class Ownership:
         """Where an object stands in the owner's list; None if it is not on it."""
         if not _can_be(object_id):
             return None
-        found: int | None = await self._postgres.fetchval(self._sql["position"], *_who(owner), kind, object_id)
+        found: int | None = await self._hurried.fetchval(self._sql["position"], *_who(owner), kind, object_id)
         return found
 
     async def page(
@@ -91,7 +92,7 @@ class Ownership:
     ) -> list[Owned]:
         """Up to `limit` of the owner's objects behind position `after`, the newest first unless `oldest_first`."""
         name = "page_up" if oldest_first else "page_down"
-        rows = await self._postgres.fetch(self._sql[name], *_who(owner), kind, after, limit)
+        rows = await self._hurried.fetch(self._sql[name], *_who(owner), kind, after, limit)
         return [_owned(row, row["id"]) for row in rows]
 
 
