@@ -114,6 +114,10 @@ class FakeOpenAI(Answering):
         except asyncio.CancelledError:
             seen.cut = True
             raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            # What a request lacks is the client's mistake, as at the real one.
+            said = {"message": repr(error), "type": "invalid_request_error", "param": None, "code": None}
+            return web.json_response({"error": said}, status=400)
 
     async def _read(self, request: web.Request, seen: Received) -> None:
         if request.content_type.startswith("multipart/"):

@@ -63,7 +63,7 @@ class Front:
             runner, make_lane = await open_lanes(app, worker.gate, pipeline=False)
             self._runners.append(runner)
             host, port = host_and_port(settings.admin.listen)
-            await worker.ports.listen(make_lane, bind(host, port, shared=shared), None)
+            await worker.ports.listen(make_lane, bind(host, port, shared=shared), context)
 
     async def close(self) -> None:
         """Have aiohttp end what it serves."""
@@ -74,9 +74,13 @@ class Front:
     def _public_routes(self, pages: StatusPages) -> list[web.RouteDef]:
         worker = self._worker
         allowance = worker.governance.allowance.of
-        models = ModelList(worker.authenticate, worker.routing, Spending(worker.postgres), allowance, self._started)
+        models = ModelList(
+            worker.authenticate, worker.routing, Spending(worker.postgres.for_requests()), allowance, self._started
+        )
         relay = Relay(lambda: worker.dispatch, worker.tasks)
-        counts = TokenCounts(worker.gate, worker.authenticate, ChooseRoute(worker.routing), relay)
+        counts = TokenCounts(
+            worker.gate, worker.authenticate, ChooseRoute(worker.routing), worker.check_references, relay
+        )
         return [
             *routes.pipeline_routes(worker.gate),
             *routes.client_routes(models, counts),
@@ -115,12 +119,19 @@ class Front:
             "settings": dump(worker.settings),
         }
 
+    def _postgres_state(self, stale_s: float) -> str:
+        away_since = self._worker.postgres.reach.away_since
+        if away_since is not None:
+            away_s = time.monotonic() - away_since
+            return f"away for {away_s:.0f} s: warm keys go on, what needs it is refused at once"
+        return "ok" if stale_s < _STALE_S else f"not heard of for {stale_s:.0f} s"
+
     def _details(self) -> dict[str, Any]:
         worker = self._worker
         stale_s = worker.keys.stale_s()
         return {
             "stores": {
-                "postgres": "ok" if stale_s < _STALE_S else f"not heard of for {stale_s:.0f} s",
+                "postgres": self._postgres_state(stale_s),
                 "valkey": worker.governance.counters_state(),
             },
             "budgets": worker.governance.budgets_state(),

@@ -57,6 +57,7 @@ class Governance:
 
     def __init__(self, postgres: Postgres, tasks: Tasks) -> None:
         self._postgres = postgres
+        self._hurried = postgres.for_requests()
         self._tasks = tasks
         self._sql = load("gateway.services.budgets")
         self._options = QuotaOptions()
@@ -174,21 +175,21 @@ class Governance:
         return await self._sums("totals", ids)
 
     async def _spent(self, ids: list[int]) -> list[int]:
-        return await self._sums("spent", ids)
+        return await self._sums("spent", ids, self._hurried)
 
-    async def _sums(self, query: str, ids: list[int]) -> list[int]:
-        rows = await self._postgres.fetch(self._sql[query], ids) if ids else []
+    async def _sums(self, query: str, ids: list[int], postgres: Postgres | None = None) -> list[int]:
+        rows = await (postgres or self._postgres).fetch(self._sql[query], ids) if ids else []
         totals = {row["id"]: int(row["total"]) for row in rows}
         return [totals.get(period_id, 0) for period_id in ids]
 
     async def opened_epoch(self, period_id: int) -> str | None:
         """The epoch in which the period's counter was opened last. Raises GatewayError."""
-        epoch: str | None = await self._postgres.fetchval(self._sql["opened_epoch"], period_id)
+        epoch: str | None = await self._hurried.fetchval(self._sql["opened_epoch"], period_id)
         return epoch
 
     async def open_in(self, epoch: str, period_id: int) -> int:
         """Note that it is opened in this one, and what it opens with. Raises GatewayError."""
-        row = await self._postgres.fetchrow(self._sql["open_counter"], period_id, epoch)
+        row = await self._hurried.fetchrow(self._sql["open_counter"], period_id, epoch)
         if row is None:
             raise GatewayError("store_unavailable", "A budget's period is not in the database.")
         return int(row["total"])

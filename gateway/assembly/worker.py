@@ -30,11 +30,13 @@ from gateway.metrics import Metrics
 from gateway.metrics.process import watch_process
 from gateway.pipeline.order import ORDER
 from gateway.pipeline.pipeline import Pipeline
+from gateway.pipeline.references import References
 from gateway.pipeline.stage import Stage
 from gateway.pipeline.stages.admit import Admit
 from gateway.pipeline.stages.answer_once import AnswerOnce
 from gateway.pipeline.stages.authenticate import Authenticate
 from gateway.pipeline.stages.check_budget import CheckBudget
+from gateway.pipeline.stages.check_references import CheckReferences
 from gateway.pipeline.stages.choose_route import ChooseRoute
 from gateway.pipeline.stages.limit_rate import LimitRate
 from gateway.pipeline.stages.meter import Meter, NoMeter
@@ -54,6 +56,7 @@ from gateway.server.telemetry import Telemetry
 from gateway.services.keys.secret import Secrets
 from gateway.services.keys.service import Keys
 from gateway.services.ledger.service import Ledger
+from gateway.services.ownership.service import Ownership
 from gateway.services.prices.service import Prices
 from gateway.services.routing.routes import Routes, Routing
 from gateway.settings import (
@@ -80,7 +83,7 @@ _CHANGES = "gateway_changes"
 _WATCH_S = 1.0
 _FLUSH_S = 10.0
 _STALE_S = 3.0
-_STAGES = (Authenticate, Admit, ReadRequest, ChooseRoute, AnswerOnce, LimitRate, CheckBudget, Meter)
+_STAGES = (Authenticate, Admit, ReadRequest, ChooseRoute, CheckReferences, AnswerOnce, LimitRate, CheckBudget, Meter)
 SWITCHABLE = {stage.name: stage.switchable for stage in _STAGES}
 STAGES = {name: SWITCHABLE[name] for name in ORDER}
 KEY_VARIABLES = {name: known.auth.env or None for name, known in PROVIDERS.items()}
@@ -155,6 +158,7 @@ class Worker:
         self.recorder = Recorder(self.metrics, self._request_log, self._telemetry)
         self.authenticate = Authenticate(self.keys, self.metrics)
         self.routing = Routing(Routes({}, (), lambda provider, model: None, ()), random.Random())
+        self.check_references = CheckReferences(References(Ownership(self.postgres)))
         self.meter = Meter(self.ledger, Prices.load({}), self.metrics)
         self.gate = Gate(self._pipeline(settings, meter=self.meter), self.recorder, gate_limits(settings))
         self.ports = Ports(self.gate)
@@ -193,6 +197,7 @@ class Worker:
             keys=self.keys,
             routing=self.routing,
             valkey_is_up=self.governance.counters_are_there,
+            reach=self.postgres.reach,
         )
         self.governance.show(self.metrics)
         show_benched_keys(self.metrics, lambda: self.in_force.accounts)
@@ -246,6 +251,7 @@ class Worker:
             Authenticate.name: self.authenticate,
             ReadRequest.name: ReadRequest(),
             ChooseRoute.name: ChooseRoute(self.routing),
+            CheckReferences.name: self.check_references,
             **self._once.stages(settings),
         }
         admission: Admission = NoMeter()

@@ -85,6 +85,7 @@ class Metrics:
         self.journal_full_dropped_rows: CounterFamily = counter("journal_full_dropped_rows_total")
         self.journal_copy_failures: CounterFamily = counter("journal_copy_failures_total")
         self.store_up: GaugeFamily = gauge("store_up")
+        self.store_refused: CounterFamily = counter("store_refused_total")
 
         self.config_reloads: CounterFamily = counter("config_reloads_total")
         self.config_loaded_timestamp: GaugeFamily = gauge("config_loaded_timestamp_seconds")

@@ -232,6 +232,11 @@ TABLE: Final[tuple[Spec, ...]] = (
         cap=10,
         across=Across.MIN,
     ),
+    Spec(
+        "store_refused_total",
+        _C,
+        "Questions of requests to Postgres that were not asked, for it had just not answered.",
+    ),
     # --- the process ---------------------------------------------------------------------------
     Spec("config_reloads_total", _C, "Reloads of the configuration, by result: ok or rejected.", ("result",), cap=10),
     Spec(

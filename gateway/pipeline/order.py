@@ -7,6 +7,7 @@ ORDER = (
     "admit",
     "read_request",
     "choose_route",
+    "check_references",
     "answer_once",
     "limit_rate",
     "check_budget",

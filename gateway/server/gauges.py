@@ -14,6 +14,7 @@ from gateway.services.ledger.service import Ledger
 from gateway.services.quota.rollcall import Rollcall
 from gateway.services.quota.service import Quota
 from gateway.services.routing.routes import Routing
+from gateway.store.reach import Reach
 from gateway.upstream.health import CLOSED
 from gateway.upstream.pool import Pool
 from gateway.upstream.target import Account
@@ -31,6 +32,7 @@ def show_gauges(
     keys: Keys,
     routing: Routing,
     valkey_is_up: Callable[[], bool],
+    reach: Reach,
 ) -> None:
     """Have `metrics` show connections, pool, journal, listener, stores and breakers."""
     states = {state: metrics.pool_connections.child(state) for state in ("idle", "active", "waiting")}
@@ -38,6 +40,7 @@ def show_gauges(
     draining = metrics.draining.child()
     created, reused = metrics.pool_created.child(), metrics.pool_reused.child()
     stale = metrics.listener_stale.child()
+    refused = metrics.store_refused.child()
     postgres_up, valkey_up = metrics.store_up.child("postgres"), metrics.store_up.child("valkey")
 
     def collect() -> None:
@@ -50,7 +53,8 @@ def show_gauges(
         reused.track(pool.reused)
         stale_s = keys.stale_s()
         stale.set(stale_s)
-        postgres_up.set(stale_s < 3.0)
+        postgres_up.set(stale_s < 3.0 and reach.away_since is None)
+        refused.track(reach.refused)
         valkey_up.set(valkey_is_up())
 
     metrics.on_collect(collect)

@@ -73,7 +73,9 @@ class Admin(Section):
     """Where /admin and /metrics are served."""
 
     listen: ListenAddress | None = Field(
-        default=None, description="host:port for /admin and /metrics alone; unset: beside /v1 on server.port"
+        default=None,
+        description="host:port for /admin and /metrics alone, HTTPS where server.tls is set; unset: beside /v1 on "
+        "server.port",
     )
     expose: bool = Field(
         default=False, description="serve /admin beside /v1 although server.host is not a loopback address"

@@ -8,6 +8,8 @@ columns give and take Python values.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import copy
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -19,6 +21,7 @@ import orjson
 
 from gateway.errors import GatewayError
 from gateway.store.listener import Callback, Listener
+from gateway.store.reach import Reach
 from gateway.store.sql import load
 from gateway.tasks import Tasks
 
@@ -27,6 +30,7 @@ from gateway.tasks import Tasks
 Address = str | Mapping[str, Any]
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Result = TypeVar("Result")
+Work: TypeAlias = Callable[[Connection], Awaitable[Result]]
 
 _CONNECT_TIMEOUT_S = 5.0
 # So long a call waits for a server that has just gone (a restart takes a fraction of that) …
@@ -44,6 +48,10 @@ _AWAY = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,  # after a fail-over: this server is no longer the primary
 )
+# So long a call may take that a client waits for …
+REQUEST_TIMEOUT_S = 1.0
+# … and so long one that nobody waits for any more, before its connection is given up.
+_HAND_BACK_S = 1.0
 # The server said so before it ran anything, or ended a transaction that it has rolled back.
 _NOT_RUN = (asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, asyncpg.CannotConnectNowError)
 
@@ -79,9 +87,11 @@ class Postgres:
         self._session = session
         self._hooks = hooks
         self._timeout_s = timeout_s
-        self._away = False
         self._sql = load(__package__)
+        self._hurried = False
+        self._calls: set[asyncio.Task[Any]] = set()
         self._tasks = Tasks()
+        self.reach = Reach()
         self._listener = Listener(self.connect_session, self._tasks, hooks.on_listener_reconnect)
 
     @classmethod
@@ -121,6 +131,14 @@ class Postgres:
         except ValueError:  # its text may hold a piece of the password
             raise ValueError("the database address cannot be read: is a / or @ in the password not escaped?") from None
         return cls(pool, session, hooks or PostgresHooks(), timeout_s)
+
+    def for_requests(self) -> Postgres:
+        """The same pool for those who have a client waiting: a call takes `REQUEST_TIMEOUT_S` at most unless it says
+        otherwise, and after one that failed the next ones are refused at once, until the server has answered again."""
+        hurried = copy.copy(self)
+        hurried._hurried = True
+        hurried._timeout_s = min(self._timeout_s, REQUEST_TIMEOUT_S)
+        return hurried
 
     async def close(self) -> None:
         """End the listener and every connection; what runs gets five seconds."""
@@ -190,36 +208,59 @@ class Postgres:
             self._hooks.on_unavailable()
             raise unavailable(error) from error
 
-    async def _call(
-        self, work: Callable[[Connection], Awaitable[Result]], timeout_s: float | None, *, repeatable: bool
-    ) -> Result:
+    async def _call(self, work: Work[Result], timeout_s: float | None, *, repeatable: bool) -> Result:
+        """What `work` gives, within the time limit as a whole, tries and hand-back included."""
         limit_s = self._timeout_s if timeout_s is None else timeout_s
-        deadline = time.monotonic() + (0.0 if self._away else min(_PATIENCE_S, limit_s))
+        if self._hurried and not self.reach.allow():
+            raise GatewayError("store_unavailable", "The database did not answer just now.", retry_after_s=1.0)
+        began = time.monotonic()
+        patience_s = 0.0 if self.reach.away_since is not None else min(_PATIENCE_S, limit_s)
         while True:
             try:
-                async with asyncio.timeout(limit_s):
-                    result = await self._once(work, limit_s)
+                result = await self._within(work, began + limit_s - time.monotonic())
             except TimeoutError as error:
+                if self._hurried:  # else it may be the statement that takes long
+                    self.reach.fail()
                 self._hooks.on_unavailable()
                 raise unavailable(error) from error
             except _Lost as lost:
-                if (lost.ran and not repeatable) or time.monotonic() >= deadline:
-                    self._away = self._away or time.monotonic() >= deadline
+                too_late = time.monotonic() >= began + patience_s
+                if too_late or (lost.ran and not repeatable):
+                    if too_late:
+                        self.reach.fail()
                     self._hooks.on_unavailable()
                     raise unavailable(lost.cause) from lost.cause
                 await asyncio.sleep(_RETRY_S)
             else:
-                self._away = False
+                self.reach.answer()
                 return result
 
-    async def _once(self, work: Callable[[Connection], Awaitable[Result]], limit_s: float) -> Result:
+    async def _within(self, work: Work[Result], limit_s: float) -> Result:
+        """One try, in a task of its own: of a mute server neither a rollback nor the hand-back of its connection is
+        waited for. Raises TimeoutError, _Lost."""
+        lent: list[Connection] = []
+        task = asyncio.get_running_loop().create_task(self._once(work, limit_s, lent), name="ask the database")
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+        try:
+            done, _ = await asyncio.wait((task,), timeout=max(limit_s, 0.0))
+        except asyncio.CancelledError:
+            _abandon(task, lent)
+            raise
+        if not done:
+            _abandon(task, lent)
+            raise TimeoutError
+        return task.result()
+
+    async def _once(self, work: Work[Result], limit_s: float, lent: list[Connection]) -> Result:
         began = False
         try:
             # The time limit given here also bounds the hand-back of a connection whose server is mute.
             async with self.pool.acquire(timeout=limit_s) as connection:
                 began = True
+                lent.append(cast(Connection, connection))
                 try:
-                    return await work(cast(Connection, connection))
+                    return await work(lent[0])
                 except asyncpg.InternalClientError:
                     # The server's farewell had come, the end of the stream not yet: nothing was sent.
                     began = False
@@ -259,6 +300,23 @@ class Postgres:
 def unavailable(cause: BaseException) -> GatewayError:
     """Return the one error for a database that is not reached; it names the cause's kind, never an address."""
     return GatewayError("store_unavailable", f"The database is not available ({type(cause).__name__}).")
+
+
+def _abandon(task: asyncio.Task[Any], lent: list[Connection]) -> None:
+    """Nobody waits for this try any more: its statement is cancelled, and what hangs then loses its connection."""
+
+    def give_up() -> None:
+        if not task.done() and lent:
+            lent[0].terminate()
+
+    def forget(task: asyncio.Task[Any]) -> None:
+        timer.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            task.exception()
+
+    timer = asyncio.get_running_loop().call_later(_HAND_BACK_S, give_up)
+    task.add_done_callback(forget)
+    task.cancel()
 
 
 def _arguments(address: Address) -> dict[str, Any]:

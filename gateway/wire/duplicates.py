@@ -26,7 +26,6 @@ _HARMLESS: Final = frozenset(
         "seed",
         "stop",
         "stop_sequences",
-        "store",
         "temperature",
         "thinking",  # what is thought counts as output, under the same cap
         "tool_choice",
@@ -64,6 +63,11 @@ _LIKE_KEYS: Final = re.compile(rb'"(?=\s*+:)(?:(?<!\\")|(?<=\\\\"))')
 _NUMBERS: Final = re.compile(_STRING + rb"|(-?\d[\d.eE+-]*+)", re.DOTALL)
 
 
+def escapes_letters(body: bytes) -> bool:
+    """May `body` hold a name that is written with escapes, so that it cannot be found as it stands?"""
+    return b"\\u00" in body and _ESCAPED_LETTER.search(body) is not None
+
+
 def is_ambiguous(body: bytes, document: Document) -> bool:
     """May `body`, which was read as `document`, name a key twice that matters, plainly or through escapes?
 
@@ -74,7 +78,7 @@ def is_ambiguous(body: bytes, document: Document) -> bool:
             return False
     except orjson.JSONEncodeError:
         pass  # whoever writes it says what is wrong with it
-    if b"\\u00" in body and _ESCAPED_LETTER.search(body) is not None:
+    if escapes_letters(body):
         return True
     for key in document:  # only what it holds can stand in the body twice
         if key not in _HARMLESS and body.count(_USUAL.get(key) or orjson.dumps(key)) > 1:

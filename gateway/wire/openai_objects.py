@@ -29,20 +29,37 @@ _REFERENCES = {
     "container": "container",
 }
 # What stands below these is the client's own data and means nothing to the provider.
-_OPAQUE = frozenset({"metadata", "parameters", "schema", "arguments"})
+_OPAQUE = frozenset({"metadata", "parameters", "schema", "input_schema", "arguments"})
+# What a model calls a tool with, as a client of Anthropic's API sends it back.
+_CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
+_OPAQUE_IN_CALLS = _OPAQUE | {"input"}
+# Parts of an earlier answer that tell of a file which a tool of the provider made; nobody is recorded for those.
+_MADE_BY_TOOLS = frozenset({"code_execution_output", "bash_code_execution_output"})
+# Where these do not stand in a body, and nothing at its top is called as below, it refers to nothing.
+_MARKS = (b'"file_id', b'"vector_store_id')
+_MARKED = frozenset({"file_id", "file_ids", "vector_store_id", "vector_store_ids"})
 # A provider's parser may take the first of two equal keys where ours takes the last.
 _DECISIVE = tuple(
     b'"%b"' % name.encode()
     for name in ("model", "store", "stream", "background", "input", "tools", "prompt", "images", "id", *_REFERENCES)
 )
+_AT_TOP = frozenset(_REFERENCES) - _MARKED
 MAX_ID_CHARS = 256
 
 
-def references_in(document: Document) -> tuple[set[ObjectName], set[ObjectName]]:
+def may_refer(body: bytes, document: Document) -> bool:
+    """May `body`, a request of the pipeline read as `document`, refer to objects? Costs next to nothing where not."""
+    return (
+        _MARKS[0] in body or _MARKS[1] in body or not _AT_TOP.isdisjoint(document) or duplicates.escapes_letters(body)
+    )
+
+
+def references_in(document: Document, *, of_chat: bool = False) -> tuple[set[ObjectName], set[ObjectName]]:
     """What the body refers to: objects that must be the caller's own, and items that must not be another's.
 
     An item of a response's input that carries an id may come from a response that was never stored, so nobody
-    is recorded for it; an `item_reference` has nothing but the stored item.
+    is recorded for it; an `item_reference` has nothing but the stored item. `of_chat`: parts of messages may be calls
+    of tools and what came of them, as Anthropic writes them.
     """
     own: set[ObjectName] = set()
     items: set[ObjectName] = set()
@@ -52,11 +69,14 @@ def references_in(document: Document) -> tuple[set[ObjectName], set[ObjectName]]
         if isinstance(value, list):
             waiting.extend(value)
         elif isinstance(value, dict):
+            part = value.get("type") if of_chat and value is not document else None
+            opaque = _OPAQUE_IN_CALLS if isinstance(part, str) and part in _CALLS else _OPAQUE
+            found_in = items if isinstance(part, str) and part in _MADE_BY_TOOLS else own
             for name, inner in value.items():
                 kind = _REFERENCES.get(name)
                 if kind is not None:
-                    own.update((kind, found) for found in _ids(inner))
-                if name not in _OPAQUE and isinstance(inner, (dict, list)):
+                    found_in.update((kind, found) for found in _ids(inner))
+                if name not in opaque and isinstance(inner, (dict, list)):
                     waiting.append(inner)
     given = document.get("input")
     for item in given if isinstance(given, list) else ():

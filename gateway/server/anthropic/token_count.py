@@ -7,7 +7,9 @@ from aiohttp import web
 from gateway.errors import GatewayError
 from gateway.pipeline.call import Call, Reply
 from gateway.pipeline.pipeline import render_error
+from gateway.pipeline.stage import take_turn
 from gateway.pipeline.stages.authenticate import Authenticate
+from gateway.pipeline.stages.check_references import CheckReferences
 from gateway.pipeline.stages.choose_route import ChooseRoute
 from gateway.pipeline.stages.meter import NoMeter
 from gateway.pipeline.stages.read_request import check_content_type
@@ -35,10 +37,18 @@ _LACKING = frozenset({_NOT_FOUND, 405, 501})
 class TokenCounts:
     """Answers for any model that the key may use; nothing is metered, for providers count for nothing."""
 
-    def __init__(self, gate: Gate, authenticate: Authenticate, choose_route: ChooseRoute, relay: Relay) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        authenticate: Authenticate,
+        choose_route: ChooseRoute,
+        check_references: CheckReferences,
+        relay: Relay,
+    ) -> None:
         self._gate = gate
         self._authenticate = authenticate
         self._choose_route = choose_route
+        self._check_references = check_references
         self._relay = relay
 
     async def count(self, request: web.Request) -> web.Response:
@@ -60,6 +70,7 @@ class TokenCounts:
         call.document = document = INBOUND.read_count_request(call.body)
         call.asked_model = document["model"]
         self._choose_route.on_request(call)
+        await take_turn(self._check_references, call)
         dialect = call.targets[0].account.dialect
         try:
             body = None

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from gateway.errors import GatewayError
 from gateway.pipeline.call import Call
+from gateway.pipeline.references import targets_near
 from gateway.pipeline.stages.choose_route import ChooseRoute
 from gateway.pipeline.stages.read_request import check_content_type
 from gateway.server.gate import Gate
@@ -217,19 +218,6 @@ class Intake:
         call.targets = [
             self._providers.named(near.pop()) if near else self._providers.default(self._options().provider)
         ]
-
-
-def targets_near(call: Call, near: set[str]) -> list[Target]:
-    """The call's targets at the providers where the objects lie that it refers to (none: all). Raises no_provider."""
-    there = [target for target in call.targets if not near or target.provider in near]
-    if not there:
-        raise GatewayError(
-            "no_provider",
-            f"The objects that the body refers to lie at the provider '{min(near)}', which has no target of the model"
-            f" '{call.asked_model}'.",
-            param="model",
-        )
-    return there
 
 
 def set_path(plan: Plan, target: Target) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 
 from gateway.errors import GatewayError
-from gateway.server.openai.objects import checked_id, missing
+from gateway.pipeline.references import missing
+from gateway.server.openai.objects import checked_id
 from gateway.services.ownership.service import Owned, Owner, Ownership
 from gateway.wire.openai_objects import FILE
 

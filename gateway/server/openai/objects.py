@@ -7,22 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.errors import GatewayError
+from gateway.pipeline.references import STORED, References, check_store, missing, not_stored, owner_of
 from gateway.services.keys.key import Key
 from gateway.services.ownership.service import Owned, Owner, Ownership
 from gateway.wire.dialect import Document
-from gateway.wire.openai_objects import BATCH, FILE, JOB, RESPONSE, UPLOAD, items_in, objects_in, references_in
+from gateway.wire.openai_objects import items_in, objects_in
 from gateway.wire.openai_operations import Operation
 
-STORED = "responses_stored"
-
 _ID = re.compile(r"(?!\.+\Z)[A-Za-z0-9_.\-]{1,256}\Z")
-_MISSING = {
-    FILE: "No such File object: {}",
-    BATCH: "No batch found with id '{}'.",
-    JOB: "Could not find fine tune: {}",
-    UPLOAD: "No such Upload object: {}",
-    RESPONSE: "Response with id '{}' not found.",
-}
 
 
 def checked_id(text: str) -> str:
@@ -32,22 +24,12 @@ def checked_id(text: str) -> str:
     return text
 
 
-def missing(kind: str, object_id: str) -> GatewayError:
-    """What OpenAI says of an object that is not there: the same for one that is another's."""
-    message = _MISSING.get(kind, f"No such {kind.replace('_', ' ')}: {{}}").format(object_id[:256])
-    return GatewayError("not_found", message, param="id")
-
-
-def owner_of(key: Key) -> Owner:
-    """As whom a key owns and sees."""
-    return Owner(key.team_id, key.id, sees_all=key.is_master)
-
-
 class Objects:
     """The rules, over the table of owners."""
 
     def __init__(self, ownership: Ownership) -> None:
         self.ownership = ownership
+        self.check_references = References(ownership).check
 
     async def locate(self, key: Key, kind: str, object_id: str) -> Owned | None:
         """The object that a path names; None where only the master key asks and nothing is recorded.
@@ -58,27 +40,6 @@ class Objects:
         if found is None and not key.is_master:
             raise missing(kind, object_id)
         return found
-
-    async def check_references(self, key: Key, document: Document) -> set[str]:
-        """The providers at which the objects lie that the body refers to.
-
-        Raises not_found for one that is not the caller's own, missing_field where they lie apart.
-        """
-        own, items = references_in(document)
-        if not own and not items:
-            return set()
-        owner = owner_of(key)
-        found = await self.ownership.find_all(owner, own)
-        if not key.is_master:
-            for kind, object_id in sorted(own):
-                if (kind, object_id) not in found:
-                    raise missing(kind, object_id)
-            for kind, object_id in await self.ownership.of_others(owner, items):
-                raise missing(kind, object_id)
-        providers = {owned.provider for owned in found.values()}
-        if len(providers) > 1:
-            raise GatewayError("invalid_request", "The objects that the body refers to lie at different providers.")
-        return providers
 
     async def learn(self, operation: Operation, owner: Owner, provider: str, document: Document) -> None:
         """Record what an answer tells of as `owner`'s. Raises store_unavailable."""
@@ -95,23 +56,17 @@ def storage_changes(key: Key, document: Mapping[str, Any]) -> dict[str, Any]:
     endpoint_not_allowed where it asks for storage in words, invalid_field for a `store` that is no boolean.
     """
     store = document.get("store")
-    if store is not None and type(store) is not bool:
-        raise GatewayError("invalid_field", "The field 'store' must be true or false.", param="store")
+    check_store(key, store)
     if key.allows_endpoint(STORED):
         return {}
     wanted = {
-        "store": store is True,
         "background": bool(document.get("background")),
         "previous_response_id": document.get("previous_response_id") is not None,
         "conversation": document.get("conversation") is not None,
     }
     for field, is_wanted in wanted.items():
         if is_wanted:
-            raise GatewayError(
-                "endpoint_not_allowed",
-                f"The field '{field}' needs stored responses; a key needs '{STORED}' in its list of endpoints.",
-                param=field,
-            )
+            raise not_stored(field)
     return {} if store is False else {"store": False}
 
 

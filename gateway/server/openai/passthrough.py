@@ -20,6 +20,7 @@ from aiohttp import web
 from gateway.errors import GatewayError
 from gateway.pipeline.call import Call, Reply
 from gateway.pipeline.pipeline import render_error
+from gateway.pipeline.references import owner_of
 from gateway.pipeline.stages.authenticate import Authenticate
 from gateway.pipeline.stages.meter import NoMeter
 from gateway.server.admitted import admitted, weigh
@@ -30,7 +31,7 @@ from gateway.server.openai.fetching import read_object, says_gone
 from gateway.server.openai.forms import FormBody
 from gateway.server.openai.intake import Intake, PassthroughOptions, Plan
 from gateway.server.openai.listing import Fetched, list_objects
-from gateway.server.openai.objects import Objects, checked_id, owner_of
+from gateway.server.openai.objects import Objects, checked_id
 from gateway.server.openai.providers import Providers
 from gateway.server.openai.responses import TranslatedResponses
 from gateway.server.recorder import Recorded

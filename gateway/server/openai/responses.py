@@ -17,13 +17,15 @@ from aiohttp import web
 from gateway.errors import GatewayError
 from gateway.pipeline.call import Call, Reply
 from gateway.pipeline.pipeline import Pipeline
+from gateway.pipeline.references import keep_near, owner_of
 from gateway.pipeline.stages.admit import Admit
 from gateway.pipeline.stages.authenticate import Authenticate
+from gateway.pipeline.stages.check_references import CheckReferences
 from gateway.pipeline.stages.choose_route import ChooseRoute
 from gateway.pipeline.stages.read_request import ReadRequest
 from gateway.server.gate import Gate
-from gateway.server.openai.intake import Plan, targets_near
-from gateway.server.openai.objects import Objects, owner_of
+from gateway.server.openai.intake import Plan
+from gateway.server.openai.objects import Objects
 from gateway.server.slow_sink import SlowSink, to_response
 from gateway.services.keys.key import Key
 from gateway.services.responses.keeping import Keeping
@@ -49,7 +51,7 @@ from gateway.wire.responses_stream import ResponseEncoder, response_bytes
 from gateway.wire.usage import Usage
 
 _HOLD_S = 2.0
-_DONE_BY_INTAKE = frozenset({Authenticate.name, Admit.name, ReadRequest.name, ChooseRoute.name})
+_DONE_BY_INTAKE = frozenset(stage.name for stage in (Authenticate, Admit, ReadRequest, ChooseRoute, CheckReferences))
 
 
 @dataclass(slots=True)
@@ -124,7 +126,7 @@ class TranslatedResponses:
     async def _check_files(self, call: Call, key: Key, document: Document) -> None:
         """Files must be the caller's own, and go only to the provider at which they lie."""
         near = await self._objects.check_references(key, without_history(document))
-        call.targets = targets_near(call, near)
+        keep_near(call, near)
 
     async def _earlier(self, plan: Plan, previous_id: str | None) -> list[Document]:
         if previous_id is None:

@@ -1,8 +1,8 @@
 """The API's description, as served at /openapi.json: the YAML files of this package as one OpenAPI 3.1 document.
 
-A new file of paths is found by itself. An operation names the failures it may answer with in `x-failures`: codes
-of errors.py, or groups of them that a file lists under `x-failure-groups`; each status then gets its response here,
-so that the document cannot differ from the table.
+A new file of paths is found by itself; paths that are in a table are generated from it. An operation names the failures
+it may answer with in `x-failures`: codes of errors.py, or groups of them that a file lists under `x-failure-groups`;
+each status then gets its response here, so that the document cannot differ from the table.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ import yaml
 
 from gateway import __version__
 from gateway.errors import FAILURES
+from gateway.server.anthropic.token_count import PATHS as COUNT_PATHS
+from gateway.server.openapi.generated import add_aliases, add_operations
+from gateway.wire.endpoints import ENDPOINTS
 
 Document = dict[str, Any]
 
@@ -37,6 +40,9 @@ def build_document() -> Document:
             part: Document = yaml.safe_load(file.read_text(encoding="utf-8"))
             groups.update(part.pop("x-failure-groups", {}))
             _merge(document, part)
+    add_operations(document, document.pop("x-operations"))
+    add_aliases(document, [(one.path, alias) for one in ENDPOINTS for alias in one.aliases])
+    add_aliases(document, [(COUNT_PATHS[0], alias) for alias in COUNT_PATHS[1:]])
     for item in document["paths"].values():
         for method in _METHODS:
             if method in item:
@@ -48,6 +54,8 @@ def _merge(into: Document, part: Document) -> None:
     for name, value in part.items():
         if isinstance(value, dict) and isinstance(into.get(name), dict):
             _merge(into[name], value)
+        elif isinstance(value, list) and isinstance(into.get(name), list):
+            into[name] += value
         elif name in into:
             raise ValueError(f"openapi: {name} is given twice")
         else:

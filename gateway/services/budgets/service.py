@@ -46,6 +46,7 @@ class Budgets:
 
     def __init__(self, postgres: Postgres, tasks: Tasks, now_s: Callable[[], float] = time.time) -> None:
         self._postgres = postgres
+        self._hurried = postgres.for_requests()
         self._tasks = tasks
         self._now_s = now_s
         self._sql = load("gateway.services.budgets")
@@ -117,18 +118,18 @@ class Budgets:
 
     async def _open_one(self, wanted: Wanted) -> Period | GatewayError:
         try:
-            return (await self._open([wanted]))[0]
+            return (await self._open([wanted], self._hurried))[0]
         except GatewayError as error:
             return error
         except asyncpg.PostgresError as error:
             return unavailable(error)
 
-    async def _open(self, wanted: Sequence[Wanted]) -> list[Period]:
+    async def _open(self, wanted: Sequence[Wanted], postgres: Postgres) -> list[Period]:
         async def open(connection: Connection) -> list[Period]:
             there = await self._rows.in_force(connection, wanted)
             return there if len(there) == len(wanted) else await self._rows.open(connection, wanted)
 
-        found = await self._postgres.in_transaction(open)
+        found = await postgres.in_transaction(open)
         for period in found:
             self._held.add(period)
         return found
@@ -184,7 +185,7 @@ class Budgets:
 
     async def know_keys(self, line_ids: Sequence[str]) -> None:
         """Have read what is set for these keys alone. Raises GatewayError where that cannot be done soon."""
-        rows = await self._postgres.fetch(self._sql["of_lines"], list(line_ids))
+        rows = await self._hurried.fetch(self._sql["of_lines"], list(line_ids))
         await self._follower.know([row["id"] for row in rows], lambda row_id: self._index.get(row_id) is not None)
 
     async def _read(self, changed: frozenset[uuid.UUID] | None) -> None:
@@ -230,7 +231,7 @@ class Budgets:
 
     async def _open_in_parts(self, wanted: Sequence[Wanted]) -> None:
         for part in _parts(wanted, _OPENED_AT_ONCE):
-            await self._open(part)
+            await self._open(part, self._postgres)
 
     @staticmethod
     def _without_end_users(budgets: Iterable[Budget]) -> list[Budget]:

@@ -16,7 +16,7 @@ from gateway.errors import GatewayError
 from gateway.services.idempotency.answer import Answer
 from gateway.store.crypt import CannotOpen, Cipher
 from gateway.store.listener import RELOAD
-from gateway.store.postgres import Postgres
+from gateway.store.postgres import REQUEST_TIMEOUT_S, Postgres
 from gateway.store.pruning import prune, prune_for_ever
 from gateway.store.sql import load
 from gateway.tasks import Tasks
@@ -34,7 +34,6 @@ CHANNEL = "gateway_idempotency"
 _TABLE = "gateway_idempotent_requests"
 PRUNE_EVERY_S = 600.0
 _PRUNE_BATCH = 500
-_STORE_S = 3.0  # no call to the database may keep a client waiting for longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +82,7 @@ class Idempotency:
         """`body_keys` are 32 bytes each, the one in force first. `options` may be replaced at any time."""
         self.options = options
         self._postgres = postgres
+        self._hurried = postgres.for_requests()
         self._cipher = cipher
         self._body_keys = tuple(body_keys)
         self._sql = load("gateway.services.idempotency")
@@ -118,7 +118,7 @@ class Idempotency:
                 bell.clear()
                 if free and (claim := await self._claim(asked, claim_id)) is not None:
                     return claim
-                row = await self._postgres.fetchrow(self._sql["look"], asked.scope, timeout_s=_STORE_S)
+                row = await self._hurried.fetchrow(self._sql["look"], asked.scope)
                 free = row is None or row["free"]
                 if row is None or free:
                     continue
@@ -136,10 +136,9 @@ class Idempotency:
 
     async def _claim(self, asked: Asked, claim_id: str) -> Claim | None:
         options = self.options
-        tag = await self._postgres.execute(
+        tag = await self._hurried.execute(
             self._sql["claim"],
             *(asked.scope, claim_id, asked.body_hashes[0], options.lease_s, options.ttl_s, asked.holder),
-            timeout_s=_STORE_S,
         )
         if not tag.endswith(" 1"):
             return None
@@ -176,9 +175,7 @@ class Idempotency:
     async def mark_sent(self, claim: Claim) -> None:
         """To be called before anything is sent. Raises idempotency_in_progress if another has taken the claim over."""
         claim.sent = True  # also where nobody knows whether this was written
-        tag = await self._postgres.execute(
-            self._sql["mark_sent"], claim.scope, claim.claim_id, self.options.lease_s, timeout_s=_STORE_S
-        )
+        tag = await self._hurried.execute(self._sql["mark_sent"], claim.scope, claim.claim_id, self.options.lease_s)
         if not tag.endswith(" 1"):
             raise _conflict("idempotency_in_progress", "Another request with this key is being answered.")
 
@@ -203,7 +200,8 @@ class Idempotency:
     async def _end(self, how: str, claim: Claim, *more: object) -> None:
         claim.over = True
         self._claims.discard(claim)
-        await self._postgres.execute(self._sql[how], claim.scope, claim.claim_id, *more, timeout_s=_STORE_S)
+        # What may yet be written is tried: it is not refused at once.
+        await self._postgres.execute(self._sql[how], claim.scope, claim.claim_id, *more, timeout_s=REQUEST_TIMEOUT_S)
         self._ring(claim.scope)
 
     # --- hearing and telling ------------------------------------------------------------------------
@@ -242,7 +240,7 @@ class Idempotency:
                 continue
             scopes, ids = [claim.scope for claim in held], [claim.claim_id for claim in held]
             try:
-                await self._postgres.execute(self._sql["hold"], scopes, ids, self.options.lease_s, timeout_s=_STORE_S)
+                await self._postgres.execute(self._sql["hold"], scopes, ids, self.options.lease_s)
             except GatewayError as error:
                 _log.warning("claims on %d idempotency keys are not renewed: %s", len(held), error.message)
 

@@ -29,7 +29,7 @@ from gateway.services.keys.lookup import (
 from gateway.services.keys.register import KeyRegister
 from gateway.services.keys.secret import Secret, Secrets, same_secret
 from gateway.services.keys.snapshot import Snapshot
-from gateway.store.postgres import Postgres
+from gateway.store.postgres import REQUEST_TIMEOUT_S, Postgres
 from gateway.store.sql import load
 from gateway.tasks import Tasks
 
@@ -59,7 +59,7 @@ class KeysOptions:
     negative_cache_s: float = 10.0
     max_stale_s: float = 30.0
     on_stale: Literal["refuse", "go_on"] = "go_on"
-    lookup_timeout_s: float = 2.0
+    lookup_timeout_s: float = REQUEST_TIMEOUT_S
 
 
 class Keys:
@@ -83,6 +83,7 @@ class Keys:
         """`before_use` is awaited with the `line_id`s of keys that are about to be warm; it may raise GatewayError."""
         self._options = options = options or KeysOptions()
         self._postgres = postgres
+        self._hurried = postgres.for_requests()
         self._secrets = secrets
         self._before_use = before_use
         self._tasks = tasks
@@ -235,7 +236,7 @@ class Keys:
             asked = ids[start : start + _RELOAD_BATCH]
             watch = self._snapshot.watch()
             try:
-                rows = await self._read("by_id", [uuid.UUID(key_id) for key_id in asked])
+                rows = await self._read("by_id", [uuid.UUID(key_id) for key_id in asked], self._postgres)
                 self._snapshot.replace(asked, [row.key for row in rows.values() if row.refusal is None], watch)
             finally:
                 self._snapshot.unwatch(watch)
@@ -243,7 +244,7 @@ class Keys:
     # --- the database -------------------------------------------------------------------------
 
     async def _read_by_hash(self, key_hashes: list[bytes]) -> Mapping[bytes, Row]:
-        found = await self._read("by_hash", key_hashes)
+        found = await self._read("by_hash", key_hashes, self._hurried)
         usable = [row.key.line_id for row in found.values() if row.refusal is None and row.key.line_id is not None]
         if usable and self._before_use is not None:
             try:
@@ -252,10 +253,10 @@ class Keys:
                 raise KeyStoreAway from error
         return found
 
-    async def _read(self, query: str, wanted: list[Any]) -> dict[bytes, Row]:
+    async def _read(self, query: str, wanted: list[Any], postgres: Postgres) -> dict[bytes, Row]:
         """Rows by token hash. Raises `KeyStoreAway`, whatever the database's reason."""
         try:
-            rows = await self._postgres.fetch(self._sql[query], wanted, timeout_s=self._options.lookup_timeout_s)
+            rows = await postgres.fetch(self._sql[query], wanted, timeout_s=self._options.lookup_timeout_s)
         except (GatewayError, asyncpg.PostgresError) as error:
             _log.warning("keys: the database could not be asked (%s)", type(error.__cause__ or error).__name__)
             raise KeyStoreAway from error

@@ -29,6 +29,7 @@ class Limits:
 
     def __init__(self, postgres: Postgres, tasks: Tasks) -> None:
         self._postgres = postgres
+        self._hurried = postgres.for_requests()
         self._sql = load("gateway.services.limits")
         self._made: ScopeIndex[Limit] = ScopeIndex()
         self._declared: ScopeIndex[Limit] = ScopeIndex()
@@ -94,7 +95,7 @@ class Limits:
 
     async def know_keys(self, line_ids: Sequence[str]) -> None:
         """Have read what is set for these keys alone. Raises GatewayError where that cannot be done soon."""
-        rows = await self._postgres.fetch(self._sql["of_lines"], list(line_ids))
+        rows = await self._hurried.fetch(self._sql["of_lines"], list(line_ids))
         await self._follower.know([row["id"] for row in rows], lambda row_id: self._made.get(row_id) is not None)
 
     async def _read(self, changed: frozenset[uuid.UUID] | None) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # (kind, id at the provider)
 ObjectName = tuple[str, str]
+MAX_ID_CHARS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,12 @@ class Ownership:
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
+        self._hurried = postgres.for_requests()
         self._sql = load("gateway.services.ownership")
 
     async def check(self) -> None:
         """Can an object be recorded now? To be asked before one is made."""
-        await self._postgres.fetchval("SELECT 1")
+        await self._hurried.fetchval("SELECT 1")
 
     async def find(self, owner: Owner, kind: str, object_id: str) -> Owned | None:
         """The object, if it is known and `owner` may see it."""
@@ -53,30 +55,36 @@ class Ownership:
 
     async def find_all(self, owner: Owner, names: Collection[ObjectName]) -> dict[ObjectName, Owned]:
         """Those of `names` that are known and that `owner` may see."""
-        if not names:
+        asked = [name for name in names if _can_be(name[1])]
+        if not asked:
             return {}
-        rows = await self._postgres.fetch(self._sql["find"], *_who(owner), *_columns(names))
+        rows = await self._hurried.fetch(self._sql["find"], *_who(owner), *_columns(asked))
         return {(row["kind"], row["object_id"]): _owned(row) for row in rows}
 
     async def of_others(self, owner: Owner, names: Collection[ObjectName]) -> list[ObjectName]:
         """Those of `names` that are known to be somebody else's."""
-        if not names:
+        asked = [name for name in names if _can_be(name[1])]
+        if not asked:
             return []
-        rows = await self._postgres.fetch(self._sql["others"], *_who(owner), *_columns(names))
+        rows = await self._hurried.fetch(self._sql["others"], *_who(owner), *_columns(asked))
         return [(row["kind"], row["object_id"]) for row in rows]
 
     async def record(self, owner: Owner, provider: str, names: Collection[ObjectName]) -> None:
         """`owner` made these at `provider`. What is recorded already keeps its owner."""
-        if names:
-            await self._postgres.execute(self._sql["record"], *_columns(names), provider, owner.team_id, owner.key_id)
+        made = [name for name in names if _can_be(name[1])]
+        if made:
+            await self._postgres.execute(self._sql["record"], *_columns(made), provider, owner.team_id, owner.key_id)
 
     async def forget(self, provider: str, kind: str, object_id: str) -> None:
         """The object is no more."""
-        await self._postgres.execute(self._sql["forget"], provider, kind, object_id)
+        if _can_be(object_id):
+            await self._postgres.execute(self._sql["forget"], provider, kind, object_id)
 
     async def position(self, owner: Owner, kind: str, object_id: str) -> int | None:
         """Where an object stands in the owner's list; None if it is not on it."""
-        found: int | None = await self._postgres.fetchval(self._sql["position"], *_who(owner), kind, object_id)
+        if not _can_be(object_id):
+            return None
+        found: int | None = await self._hurried.fetchval(self._sql["position"], *_who(owner), kind, object_id)
         return found
 
     async def page(
@@ -84,8 +92,14 @@ class Ownership:
     ) -> list[Owned]:
         """Up to `limit` of the owner's objects behind position `after`, the newest first unless `oldest_first`."""
         name = "page_up" if oldest_first else "page_down"
-        rows = await self._postgres.fetch(self._sql[name], *_who(owner), kind, after, limit)
+        rows = await self._hurried.fetch(self._sql[name], *_who(owner), kind, after, limit)
         return [_owned(row, row["id"]) for row in rows]
+
+
+def _can_be(object_id: str) -> bool:
+    """Can this be the id of anything? PostgreSQL's text takes neither U+0000 nor half of a surrogate pair, so what
+    comes from outside is not given to it unseen: nobody has made what is called so."""
+    return 0 < len(object_id) <= MAX_ID_CHARS and object_id.isprintable()
 
 
 def _who(owner: Owner) -> tuple[bool, str | None, str | None]:

@@ -53,15 +53,29 @@ def spend_unasked(amounts: Amounts, last: LastWord, now: float, *, share: bool) 
     return None
 
 
+def waits_for_share(amounts: Amounts, last: LastWord, now: float) -> bool:
+    """Is nothing in the way of these but counters that go on with a part of their limit once Valkey is known to be
+    mute?"""
+    refusers = [
+        counter
+        for counter, amount in amounts
+        if counter.on_store_failure != "allow" and _left(counter, last, now, share=False) < amount
+    ]
+    return bool(refusers) and all(counter.on_store_failure == "local" and counter.kind != MONEY for counter in refusers)
+
+
 def _left(counter: Counter, last: LastWord, now: float, *, share: bool) -> int:
-    """What this worker may still spend: what is leased, and then its part of the limit among those last alive."""
+    """What this worker may still spend: what is leased, and then its part among those last alive, of what was left in
+    the window under way, or of the limit."""
     policy = counter.on_store_failure
     trusted = now < last.trusted_until
     if counter.kind == MONEY:
         return counter.available if trusted else 0
+    goes_on = share and policy == "local"
     if counter.kind == RATE and not counter.over(now):
-        return counter.available if trusted or policy != "deny" else 0
-    if counter.kind == HELD and trusted and now >= last.closed_until:
+        left = counter.remaining // last.alive if goes_on and last.alive and not counter.local else 0
+        return counter.available + left if trusted or policy != "deny" else 0
+    if counter.kind == HELD and trusted and now >= last.closed_until and not goes_on:
         return counter.available
     if policy == "deny" or not (share or policy == "allow"):
         return 0

@@ -27,8 +27,9 @@ from gateway.services.quota.exchange import (
     read_answer,
 )
 from gateway.services.quota.leases import Leases
-from gateway.services.quota.outage import LastWord
+from gateway.services.quota.outage import LastWord, waits_for_share
 from gateway.services.quota.scripts import Scripts, check_policy
+from gateway.services.quota.silence import MUTE_S, Silence
 from gateway.store.valkey import Valkey
 from gateway.tasks import Tasks
 
@@ -106,6 +107,7 @@ class Quota:
         # A number that another Quota of the same name has not used, should there have been one.
         self._sequence = time.time_ns() // 1000
         self._epoch = ""
+        self._silence = Silence(self._loop)
         self._beat: asyncio.Task[None] | None = None
         self._closing = False
         self._scripts = Scripts(valkey)
@@ -172,8 +174,11 @@ class Quota:
         self._leases.charge(counter, amount, self._now())
 
     async def acquire(self, amounts: Amounts) -> Refusal | None:
-        """Take all units, or none: then the refusal says why. Waits `store_timeout_s` at most, but for a money counter
-        that is being opened. Each counter may be named once."""
+        """Take all units, or none: then the refusal says why. Each counter may be named once.
+
+        Waits `store_timeout_s` at most, but for a money counter that is being opened, and, until it is known that
+        Valkey is mute, for counters that would then go on with a part of their limit.
+        """
         if self.take(amounts):
             return None
         refusal = await self._ask(amounts)
@@ -182,7 +187,7 @@ class Quota:
         return refusal
 
     async def _ask(self, amounts: Amounts) -> Refusal | None:
-        if self.away_since is not None:
+        if self._unheard:
             return self._decide_alone(amounts)
         refusal = refused_lately(amounts, self._now())
         if refusal is not None:
@@ -206,13 +211,18 @@ class Quota:
 
     def _too_late(self, ask: Ask) -> None:
         """The time to wait is over. It is longer where the ledger is asked what was spent before, and a little longer
-        where the loop itself was late, so that Valkey's answer may just not have been read."""
+        where the loop itself was late, so that Valkey's answer may just not have been read, or where it is soon known
+        that Valkey is mute, so that a part of a limit can be spent."""
         if ask.answer.done():
             return
         late = self._now() - ask.due > _LATE_S
         if not ask.extended and (ask.opening or late):
             ask.extended = True
             self._loop.call_later(_OPENING_S if ask.opening else _LATE_S, self._too_late, ask)
+            return
+        if not (ask.opening or ask.extended or self._unheard) and waits_for_share(ask.amounts, self.last, self._now()):
+            ask.extended = True
+            self._loop.call_later(MUTE_S, self._too_late, ask)
             return
         self._leases.drop(ask)
         if ask.opening:
@@ -228,10 +238,14 @@ class Quota:
             for counter, amount in ask.amounts:
                 self.give_back(counter, amount, counter.window)
 
+    @property
+    def _unheard(self) -> bool:
+        return self.away_since is not None or self._silence.mute
+
     def _decide_alone(self, amounts: Amounts) -> Refusal | None:
         self.alone += 1
         now = self._now()
-        share = self.away_since is not None or now < self.last.closed_until
+        share = self._unheard or now < self.last.closed_until
         refuser = self._leases.spend_unasked(amounts, self.last, now, share=share)
         return None if refuser is None else Refusal(refuser, "away", 1.0)
 
@@ -273,8 +287,10 @@ class Quota:
         if self._sent is None:
             self._sent = self._compose()
         exchange, asks, keys, arguments, began = self._sent
+        self._silence.begin()
         answer = read_answer(await self._scripts.run("exchange", keys, arguments))
         self._sent = None
+        self._silence.end()
         if answer.status == "epoch":
             self._leases.unsay(exchange, asks)
             self._epoch = answer.epoch

@@ -26,6 +26,7 @@ MAX_CONVERSATION_BYTES = 64 * 1024 * 1024
 MAX_CONVERSATION_RESPONSES = 1000
 MAX_PAGE = 100
 _PRUNE_BATCH = 1000
+_READ_S = 2.0  # of the largest conversation
 # What can be an id at all; PostgreSQL's text takes neither U+0000 nor lone surrogates.
 _ID = re.compile(r"[A-Za-z0-9_.\-]{1,256}\Z")
 
@@ -79,13 +80,14 @@ class Responses:
 
     def __init__(self, postgres: Postgres, limits: ResponseLimits | None = None) -> None:
         self._postgres = postgres
+        self._hurried = postgres.for_requests()
         self._limits = limits or ResponseLimits()
         self._sql = load("gateway.services.responses")
 
     async def check(self, input_items: Sequence[Document]) -> None:
         """Could a response to these be kept now? To be asked before the model is. Raises body_too_large."""
         _encode(input_items, self._limits.max_response_bytes)
-        await self._postgres.fetchval("SELECT 1")
+        await self._hurried.fetchval("SELECT 1")
 
     async def store(
         self,
@@ -121,7 +123,7 @@ class Responses:
         """Is it kept, and may `owner` see it?"""
         if not _ID.match(response_id):
             return False
-        return bool(await self._postgres.fetchval(self._sql["keeps"], *_who(owner), response_id))
+        return bool(await self._hurried.fetchval(self._sql["keeps"], *_who(owner), response_id))
 
     async def load_conversation(self, response_id: str, owner: Owner) -> list[Document] | None:
         """The input and output items of the response and all before it, oldest first.
@@ -133,7 +135,7 @@ class Responses:
         most = (limits.max_conversation_responses, limits.max_conversation_bytes)
         if not _ID.match(response_id):
             return None
-        rows = await self._postgres.fetch(self._sql["chain"], *_who(owner), response_id, *most)
+        rows = await self._hurried.fetch(self._sql["chain"], *_who(owner), response_id, *most, timeout_s=_READ_S)
         if not rows:
             return None
         last = rows[-1]
@@ -160,7 +162,7 @@ class Responses:
         if not wanted:
             return {}
         most = (self._limits.max_conversation_responses, self._limits.max_conversation_bytes)
-        rows = await self._postgres.fetch(self._sql["items"], *_who(owner), sorted(wanted), *most)
+        rows = await self._hurried.fetch(self._sql["items"], *_who(owner), sorted(wanted), *most, timeout_s=_READ_S)
         found: dict[str, Document] = {}
         for row in rows:
             output = _items(orjson.loads(row["response"]).get("output"))
@@ -197,7 +199,7 @@ class Responses:
         """Forget a response; false if it is not kept, or not `owner`'s. What goes on from it can go on no more."""
         if not _ID.match(response_id):
             return False
-        tag = await self._postgres.execute(self._sql["delete"], *_who(owner), response_id)
+        tag = await self._hurried.execute(self._sql["delete"], *_who(owner), response_id)
         return tag.endswith(" 1")
 
     async def prune(self) -> int:
@@ -207,7 +209,7 @@ class Responses:
     async def _row(self, response_id: str, owner: Owner) -> Record | None:
         if not _ID.match(response_id):
             return None
-        return await self._postgres.fetchrow(self._sql["get"], *_who(owner), response_id)
+        return await self._hurried.fetchrow(self._sql["get"], *_who(owner), response_id, timeout_s=_READ_S)
 
 
 def _who(owner: Owner) -> tuple[bool, str | None, str | None]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from gateway.services.routing.nearest import NearestNames
 from gateway.upstream.target import Target
 
 _MAX_DIRECT = 1024
@@ -42,6 +42,7 @@ class Routes:
     direct: Callable[[str, str], Target | None]
     targets: Sequence[Target]
     _made: dict[str, Route | None] = field(default_factory=dict)
+    _nearest: NearestNames | None = None
 
     def find(self, name: str) -> Route | None:
         """The declared route of `name`."""
@@ -64,6 +65,13 @@ class Routes:
     def asked_for(self) -> list[Target]:
         """The targets of undeclared `provider/model`s that were looked for, the first ones first."""
         return [route.targets[0] for route in self._made.values() if route is not None]
+
+    @property
+    def nearest(self) -> NearestNames:
+        """The declared names, to be searched for what looks like another; indexed when that is first asked."""
+        if self._nearest is None:
+            self._nearest = NearestNames(self.declared)
+        return self._nearest
 
 
 class Routing:
@@ -108,5 +116,4 @@ class Routing:
 
     def nearest(self, name: str, allowed: Callable[[str], bool]) -> list[str]:
         """Up to three declared names that look like `name` and that the caller may use."""
-        usable = [known for known in self.routes.declared if allowed(known)]
-        return difflib.get_close_matches(name[:128], usable, n=3, cutoff=0.5)
+        return self.routes.nearest.find(name, allowed)

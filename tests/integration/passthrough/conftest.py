@@ -27,6 +27,7 @@ CONFIG = """
 providers:
   lab: {type: openai, base_url: URL, api_key: none}
   plain: {type: vllm, base_url: URL, api_key: none}
+  claude: {type: anthropic, base_url: URL, api_key: none}
   demo: {type: demo}
 models:
   - {name: gpt-4o-mini, targets: [{provider: lab, model: gpt-4o-mini}]}
@@ -38,6 +39,7 @@ models:
   - {name: plain, targets: [{provider: plain, model: llama}]}
   - name: mixed
     targets: [{provider: plain, model: llama}, {provider: lab, model: gpt-4o-mini, priority: 1}]
+  - {name: claude, targets: [{provider: claude, model: claude-sonnet-4-5}]}
   - {name: demo, targets: [{provider: demo, model: demo}]}
 retries: {base_delay_ms: 1}
 MORE

@@ -17,7 +17,9 @@ from aiohttp import web
 from gateway.errors import GatewayError
 from gateway.metrics import Metrics
 from gateway.pipeline.pipeline import Pipeline
+from gateway.pipeline.references import References
 from gateway.pipeline.stages.authenticate import Authenticate
+from gateway.pipeline.stages.check_references import CheckReferences
 from gateway.pipeline.stages.choose_route import ChooseRoute
 from gateway.pipeline.stages.meter import NoMeter
 from gateway.pipeline.stages.read_request import ReadRequest
@@ -93,6 +95,16 @@ class NoSpending:
         return 0
 
 
+class NothingOwned:
+    """Nobody has made anything."""
+
+    async def find_all(self, owner: object, names: object) -> dict[object, object]:
+        return {}
+
+    async def of_others(self, owner: object, names: object) -> list[object]:
+        return []
+
+
 class RaisingRoute:
     """A handler with a bug in it."""
 
@@ -132,7 +144,9 @@ class Serving:
             random.Random(1),
             Passages(_fetch_nothing),
         )
-        pipeline = Pipeline([authenticate, ReadRequest(), ChooseRoute(self.routing)], dispatch)
+        ownership: Any = NothingOwned()
+        stages = [authenticate, ReadRequest(), ChooseRoute(self.routing), CheckReferences(References(ownership))]
+        pipeline = Pipeline(stages, dispatch)
         self.gate = Gate(pipeline, self.recorder, self.limits)
         self.ports = Ports(self.gate)
         pages = StatusPages(self.gate, metrics, dict, openapi_document)
@@ -141,7 +155,13 @@ class Serving:
                 *routes.pipeline_routes(self.gate),
                 *routes.client_routes(
                     ModelList(authenticate, self.routing, NoSpending(), _allow_everything, 1_700_000_000),
-                    TokenCounts(self.gate, authenticate, ChooseRoute(self.routing), Relay(lambda: dispatch, Tasks())),
+                    TokenCounts(
+                        self.gate,
+                        authenticate,
+                        ChooseRoute(self.routing),
+                        CheckReferences(References(ownership)),
+                        Relay(lambda: dispatch, Tasks()),
+                    ),
                 ),
                 *routes.status_routes(pages),
                 *routes.metrics_routes(pages),

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.gateway_process import MASTER_KEY, GatewayProcess, gateway
+from tests.acceptance.served import Upstream
 
 ROOT = Path(__file__).parents[3]
 _CONFIG = """
@@ -36,10 +37,27 @@ checks.not_a_server_error.enabled = false
 """
 
 
+# For what is passed through: a provider that has it.
+_PROVIDER = """
+include: [{config}]
+providers: {{lab: {{type: openai, base_url: "http://127.0.0.1:{port}/v1", api_key: none}}}}
+passthrough: {{provider: lab}}
+"""
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with gateway(tmp_path_factory.mktemp("api") / "home", ROOT / "config" / "gateway.yaml") as process:
-        yield process
+    folder = tmp_path_factory.mktemp("api")
+    upstream = Upstream(sys.executable, "-m", "tests.fake_openai", "PORT", probe="/v1/models")
+    upstream.launch()
+    config = folder / "gateway.yaml"
+    config.write_text(_PROVIDER.format(config=ROOT / "config" / "gateway.yaml", port=upstream.port))
+    try:
+        with gateway(folder / "home", config) as process:
+            upstream.wait()
+            yield process
+    finally:
+        upstream.kill()
 
 
 @pytest.mark.timeout(240)
@@ -49,6 +67,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
         ("inference", "true", "true", 60),
         ("anthropic", "false", "false", 30),  # 1.0 is an integer to JSON Schema alone
         ("rerank", "false", "true", 20),  # the demo model has no rerank
+        ("passed_through", "false", "false", 15),  # what is in a body is the provider's to judge
         ("caller", "true", "true", 20),
         ("status", "true", "true", 5),
         ("admin", "false", "false", 30),
@@ -81,3 +100,6 @@ def test_every_answer_is_as_described(
     if tag == "inference":  # it has not just been refused
         served = [line.get("endpoint") for line in running.log_lines() if line.get("status") == 200]
         assert {"chat", "completions", "embeddings"} <= set(served)
+    if tag == "passed_through":
+        served = [line.get("endpoint") for line in running.log_lines() if line.get("status") == 200]
+        assert {"responses", "moderations", "images", "files", "uploads", "batches"} <= set(served)

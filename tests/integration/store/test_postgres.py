@@ -209,6 +209,64 @@ async def test_a_server_that_is_mute_is_store_unavailable_after_the_time_limit(s
     await postgres.close()
 
 
+async def test_a_mute_server_holds_up_a_call_for_its_time_limit_and_no_longer(server: Server) -> None:
+    async def two(connection: Connection) -> None:
+        await connection.execute("SELECT 1")
+        await connection.execute("SELECT 2")
+
+    postgres = await Postgres.open(server.address, min_size=3, max_size=3)
+    await postgres.in_transaction(two)
+    server.signal_all(signal.SIGSTOP)
+    try:
+        for work in (
+            lambda: postgres.fetchval("SELECT 1", timeout_s=1.0),
+            lambda: postgres.in_transaction(two, timeout_s=1.0),
+            lambda: postgres.execute("DELETE FROM pg_class WHERE false", timeout_s=1.0),
+        ):
+            began = time.monotonic()
+            with pytest.raises(GatewayError):
+                await work()
+            assert time.monotonic() - began < 1.7  # the hand-back of the connection would be another second
+    finally:
+        server.signal_all(signal.SIGCONT)
+    for _ in range(6):  # more than there are connections: none of them is lost
+        assert await postgres.fetchval("SELECT 1", timeout_s=10) == 1
+    await postgres.close()
+
+
+async def test_after_one_that_waited_in_vain_requests_are_refused_at_once_and_others_are_not(server: Server) -> None:
+    postgres = await Postgres.open(server.address)
+    hurried = postgres.for_requests()
+    assert await hurried.fetchval("SELECT 1") == 1
+    server.signal_all(signal.SIGSTOP)
+    try:
+        with pytest.raises(GatewayError):
+            await hurried.fetchval("SELECT 1")
+        before = postgres.reach.refused
+        for _ in range(100):
+            with pytest.raises(GatewayError) as refused:
+                await hurried.fetchval("SELECT 1")
+        assert refused.value.code == "store_unavailable"
+        assert postgres.reach.refused - before >= 90  # but for one that tries each second, on a slow machine
+        assert postgres.reach.away_since is not None
+        asked = postgres.reach.refused
+        with pytest.raises(GatewayError):
+            await postgres.fetchval("SELECT 1", timeout_s=0.3)
+        assert postgres.reach.refused == asked
+    finally:
+        server.signal_all(signal.SIGCONT)
+    assert await postgres.fetchval("SELECT 1", timeout_s=10) == 1
+    assert postgres.reach.away_since is None
+    assert await hurried.fetchval("SELECT 1") == 1
+    await postgres.close()
+
+
+async def test_a_slow_statement_of_nobody_who_waits_does_not_make_the_server_away(postgres: Postgres) -> None:
+    with pytest.raises(GatewayError):
+        await postgres.fetchval("SELECT pg_sleep(30)", timeout_s=0.2)
+    assert postgres.reach.away_since is None
+
+
 async def test_a_statement_over_its_time_limit_is_stopped_and_the_pool_stays_usable(postgres: Postgres) -> None:
     with pytest.raises(GatewayError) as caught:
         await postgres.fetch("SELECT pg_sleep(30)", timeout_s=0.2)

@@ -9,8 +9,8 @@ import pytest
 
 from gateway.errors import GatewayError
 from gateway.pipeline.call import Call
-from gateway.server.openai.intake import Intake, Plan, ResponsesRule, set_path, targets_near
-from gateway.server.openai.objects import owner_of
+from gateway.pipeline.references import owner_of, targets_near
+from gateway.server.openai.intake import Intake, Plan, ResponsesRule, set_path
 from gateway.services.keys.key import Key
 from gateway.upstream.connection import Limits
 from gateway.upstream.health import Breaker, BreakerOptions

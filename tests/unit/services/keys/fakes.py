@@ -56,6 +56,9 @@ class FakePostgres:
     def revoke(self, key_id: str) -> None:
         self.rows[key_id]["revoked_at"] = datetime.now(UTC)
 
+    def for_requests(self) -> FakePostgres:
+        return self
+
     def listener_stale_s(self) -> float:
         return self.stale_s
 

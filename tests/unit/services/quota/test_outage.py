@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.services.quota.counter import Counter, OnStoreFailure
-from gateway.services.quota.outage import LastWord, owe, spend_unasked
+from gateway.services.quota.outage import LastWord, owe, spend_unasked, waits_for_share
 from tests.unit.services.quota.counters import NOW, NOW_US, UNTIL, WINDOW, answer, closed, heard, held, money, rate
 
 
@@ -27,8 +27,21 @@ def test_a_rate_goes_on_with_its_lease_and_then_as_it_is_configured(
     failure: OnStoreFailure, leased: int, later: int
 ) -> None:
     counter = rate(60, failure, leased=5)
+    counter.remaining = 0
     assert spend(counter, NOW, heard(alive=4)) == leased
     assert spend(counter, UNTIL + 1, heard(alive=4)) == later
+
+
+def test_in_the_window_under_way_a_rate_goes_on_with_its_part_of_what_was_left() -> None:
+    counter = rate(60, leased=5)
+    counter.remaining = 9
+    assert spend(counter, NOW, heard(alive=4), share=False) == 5
+    assert spend(counter, NOW, heard(alive=4)) == 2
+    assert spend(counter, NOW, heard(alive=4)) == 0
+    assert told(counter, NOW) == 2
+    assert (counter.available, counter.holding) == (0, 7)
+    assert spend(rate(60, "deny", leased=5), NOW, heard(alive=4)) == 5
+    assert spend(rate(60, leased=5), NOW, LastWord(NOW_US, NOW)) == 5
 
 
 def test_one_that_denies_spends_no_lease_that_may_be_void() -> None:
@@ -55,11 +68,29 @@ def test_an_answer_that_is_only_late_makes_no_part_of_the_limit() -> None:
     assert spend(rate(60, leased=3), NOW, heard(), share=False) == 3
 
 
-def test_units_at_once_are_the_lease_and_when_that_has_ended_a_part() -> None:
+@pytest.mark.parametrize("when", [NOW, NOW + 4])
+def test_units_at_once_are_the_lease_and_a_part_where_that_is_less(when: float) -> None:
     counter = held(8, leased=3)
-    assert spend(counter, NOW, heard(alive=2)) == 3
-    assert spend(counter, NOW + 4, heard(alive=2)) == 1
+    assert spend(counter, NOW, heard(alive=2), share=False) == 3
+    assert spend(counter, when, heard(alive=2)) == 1
     assert counter.out == 4
+    assert spend(held(8, leased=5), when, heard(alive=2)) == 5
+    denying = held(8, "deny", leased=3)
+    assert spend(denying, NOW, heard(alive=2)) == 3
+    assert spend(denying, NOW + 4, heard(alive=2)) == 0
+
+
+def test_a_request_waits_for_its_part_where_nothing_else_is_in_the_way() -> None:
+    def waits(*counters: Counter, now: float = NOW) -> bool:
+        return waits_for_share([(counter, 1) for counter in counters], heard(), now)
+
+    assert waits(held(8))
+    assert waits(rate(60), held(8, "allow"))
+    assert waits(rate(60), now=UNTIL + 1)
+    assert not waits(rate(60, leased=1), held(8, leased=1))  # it can go on now
+    assert not waits(held(8), rate(60, "deny"))
+    assert not waits(held(8), money())
+    assert not waits(held(8, "allow"))
 
 
 def test_money_is_spent_from_a_trusted_lease_alone() -> None:
