@@ -153,6 +153,11 @@ class Call:
         if self.cost_nano_usd >= 0:
             headers.append((b"x-gateway-cost-usd", render_usd(self.cost_nano_usd)))
 
+    def fallback_at(self, target: Target) -> str:
+        """The own name of the model that an attempt at `target` falls back to; empty where it is the one asked for."""
+        serves = target.serves
+        return serves if serves and serves != self.model else ""
+
     @property
     def budget_left_nano_usd(self) -> int | None:
         """What the budgets that pay for this request have left, as far as this worker knows; None without budgets."""

@@ -136,20 +136,26 @@ class Site:
         without: tuple[str, ...] = (),
         account: str = "openai",
         attempts: int = 1,
+        fallbacks: tuple[str, ...] = (),
         **lines: FakeLine,
     ) -> None:
-        """Have these upstreams behind `m` and its alias `alias`. `without`: stages that are switched off."""
+        """Have these upstreams behind `m` and its alias `alias`. `without`: stages that are switched off. `fallbacks`:
+        those that are models of their own, of that name, which `m` falls back to."""
         self.lines = {name.replace("_", "-"): line for name, line in lines.items()}
         plain = PriceOverride(INPUT_NANO * 1000, OUTPUT_NANO * 1000)
         known = {"m": plain, "alias": plain} if prices is None else dict(prices)
         meter = Meter(self.book, Prices.load(known), self.metrics)  # type: ignore[arg-type]
-        self.targets = [target(line, model=name) for name, line in self.lines.items()]
+        self.targets = [
+            target(line, model=name, serves=name if name in fallbacks else "m") for name, line in self.lines.items()
+        ]
         for place, one in enumerate(self.targets):
             one.priority = place
             one.account.type = account
-        route = Route("m", tuple(self.targets))
-        aliased = Route("alias", route.targets, alias_of="m")
-        routing = Routing(Routes({"m": route, "alias": aliased}, ("p",), lambda *_: None, ()), random.Random(1))
+        own = tuple(one for one in self.targets if one.serves == "m")
+        routes = {one.serves: Route(one.serves, (one,)) for one in self.targets if one.serves != "m"}
+        routes["m"] = Route("m", own, fallbacks, fallbacks)
+        routes["alias"] = Route("alias", own, fallbacks, fallbacks, alias_of="m")
+        routing = Routing(Routes(routes, ("p",), lambda *_: None, ()), random.Random(1))
         book = None if "limit_rate" in without else self.rules
         governor = Governor(meter, self.quota, book, self.purse, Queues(0.0, 0))
         options = RetryOptions(attempts=attempts, base_delay_s=0.0, max_delay_s=0.01)
