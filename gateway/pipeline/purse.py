@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -16,6 +16,7 @@ from gateway.services.quota.counter import MONEY, Counter, OnStoreFailure
 from gateway.services.quota.exchange import Opening
 from gateway.services.quota.service import Quota
 from gateway.upstream.target import Target
+from gateway.wire.reporting import read_user
 
 _MOST_REMEMBERED: Final = 50_000
 _PATIENCE_S: Final = 0.3
@@ -89,6 +90,10 @@ class Purse:
                 self._known.clear()
             self._known[place] = (key, _until(made), made)
         return made
+
+    async def of_request(self, key: Key, model: str, document: Mapping[str, object]) -> Pots:
+        """The same, by the request's body. Raises GatewayError also for a `user` that is none."""
+        return await self.of_call(key, model, read_user(document) if self.asks_for_end_user(key) else "")
 
     def pays_for(self, target: Target) -> bool:
         """Has this target, or its provider, a budget of its own?"""

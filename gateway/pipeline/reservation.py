@@ -16,8 +16,9 @@ from gateway.upstream.target import Target
 
 class Reservation:
     """What is set aside for one attempt: `amount` nano-dollars at each hard one of `pots`, and units of the target's
-    limits. `periods` are the ids of the pots, as the ledger wants them. `clamped`: the answer's cap is what the budgets
-    had left; `all_seen`: of a cut stream nothing costs but what came."""
+    limits, its `rules`, and of those of the model that it falls back to, `of_model`. `periods` are the ids of the pots,
+    as the ledger wants them. `clamped`: the answer's cap is what the budgets had left; `all_seen`: of a cut stream
+    nothing costs but what came."""
 
     __slots__ = (
         "all_seen",
@@ -26,6 +27,7 @@ class Reservation:
         "clamped",
         "hard",
         "held",
+        "of_model",
         "periods",
         "pots",
         "quota",
@@ -43,8 +45,14 @@ class Reservation:
         self.amount = 0
         self.bound: Bound | None = None
         self.rules: Rules | None = None
+        self.of_model: Rules | None = None
         self.held: Sequence[Counter] = ()
         self.tokens: list[tuple[Counter, int, int]] = []
+
+    @property
+    def all_rules(self) -> list[Rules]:
+        """All limits that it has units of."""
+        return [rules for rules in (self.rules, self.of_model) if rules is not None]
 
     def fail(self, outcome: Outcome) -> None:
         """The attempt has failed, and its account is closed when it is known what follows. What it cannot use any more

@@ -6,7 +6,6 @@ from gateway.pipeline.call import Call
 from gateway.pipeline.governed import Governed
 from gateway.pipeline.purse import Purse
 from gateway.pipeline.stage import Stage
-from gateway.wire.reporting import read_user
 
 
 class CheckBudget(Stage):
@@ -20,7 +19,6 @@ class CheckBudget(Stage):
     async def on_request(self, call: Call) -> None:
         key, purse = call.key, self._purse
         assert key is not None
-        end_user = read_user(call.document) if purse.asks_for_end_user(key) else ""
-        call.pots = await purse.of_call(key, call.model, end_user)
+        call.pots = await purse.of_request(key, call.model, call.document)
         if call.pots and call.governed is None:  # now: should it be sent in copies, they share it
             call.governed = Governed(purse.quota)
