@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from gateway.settings.catalogue import Model
+from gateway.settings.catalogue import Model, Price
 from gateway.settings.mistakes import nearest, quoted
 from gateway.settings.root import Settings
 
@@ -65,7 +65,18 @@ def _check_models(settings: Settings, types: Collection[str], report: Report) ->
                     path = ("models", index, "targets", position, "limits")
                     report(path, f"the target {quoted(name)} has its limits elsewhere already: give them once", None)
                 limited.add(name)
+        _check_prices(index, model, report)
     _check_fallbacks(settings.models, owner, report)
+
+
+def _check_prices(index: int, model: Model, report: Report) -> None:
+    """A target may be there twice, for its weight, but has one price."""
+    prices: dict[str, Price | None] = {}
+    for position, target in enumerate(model.targets):
+        name = f"{target.provider}/{target.model}"
+        if prices.setdefault(name, target.price) != target.price:
+            path = ("models", index, "targets", position, "price")
+            report(path, f"the target {quoted(name)} has another price above: give it the same one", None)
 
 
 def _names(index: int, model: Model) -> Iterable[tuple[Path_, str]]:

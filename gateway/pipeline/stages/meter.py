@@ -182,7 +182,7 @@ class Meter(Stage):
                 target_model=target.model,
                 endpoint=call.endpoint.name,
             ),
-            price=self.prices.find(target.account.type, target.model, name),
+            price=self.prices.find(target.account.type, target.model, (target.serves, target.name)),
             prompt=tokens.child(*labels, "prompt"),
             completion=tokens.child(*labels, "completion"),
             cost=self.metrics.cost_usd.child(*labels),

@@ -49,8 +49,8 @@ from gateway.wire.openai import CHAT
 from tests.integration.services.governed import ACTOR, add_key
 from tests.unit.upstream.fakes import Clock, FakeLine, FakeWatcher, Script, target
 
-INPUT_NANO = 1_000  # a token of `m`, and of all targets but those that `prices` names
-OUTPUT_NANO = 10_000
+INPUT_NANO = 1_000
+OUTPUT_NANO = 10_000  # both where `prices` are not given, which are by target
 USD = 1_000_000_000
 
 
@@ -143,11 +143,12 @@ class Site:
         those that are models of their own, of that name, which `m` falls back to."""
         self.lines = {name.replace("_", "-"): line for name, line in lines.items()}
         plain = PriceOverride(INPUT_NANO * 1000, OUTPUT_NANO * 1000)
-        known = {"m": plain, "alias": plain} if prices is None else dict(prices)
-        meter = Meter(self.book, Prices.load(known), self.metrics)  # type: ignore[arg-type]
         self.targets = [
             target(line, model=name, serves=name if name in fallbacks else "m") for name, line in self.lines.items()
         ]
+        at = {one.model: (one.serves, one.name) for one in self.targets}
+        known = {name: plain for name in at} if prices is None else prices
+        meter = Meter(self.book, Prices.load({at[name]: each for name, each in known.items()}), self.metrics)  # type: ignore[arg-type]
         for place, one in enumerate(self.targets):
             one.priority = place
             one.account.type = account

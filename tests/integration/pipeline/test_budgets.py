@@ -231,7 +231,7 @@ async def test_a_rerank_is_paid_for_by_its_search_units(site: Site) -> None:
         "results": [{"index": 0, "relevance_score": 0.5}],
         "meta": {"billed_units": {"search_units": 1}},
     }
-    prices = {"m": PriceOverride(0, 0, search_unit=2_000_000_000)}  # a fifth of a cent
+    prices = {"up": PriceOverride(0, 0, search_unit=2_000_000_000)}  # a fifth of a cent
     site.serve(prices, up=FakeLine(Script(reads=[orjson.dumps(answer)])))
     site.targets[0].account.dialect = COHERE
     key = await site.make_key()

@@ -11,7 +11,7 @@ from tests.unit.upstream.fakes import FakeLine, Script, fails, whole
 CENT = USD // 100
 FREE = PriceOverride(0, 0)
 DEAR = PriceOverride(100_000_000, 200_000_000)  # 100 and 200 USD for a million tokens
-PRICES = {"m": FREE, "alias": FREE, "dear": DEAR}
+PRICES = {"cheap": FREE, "dear": DEAR}
 
 
 def too_long() -> Script:
