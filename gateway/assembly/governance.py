@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from gateway import __version__
 from gateway.errors import GatewayError
 from gateway.metrics import Metrics
-from gateway.pipeline.governor import Governor
+from gateway.pipeline.governor import Governor, Overruns
 from gateway.pipeline.purse import Openings, Purse
 from gateway.pipeline.queues import Queues
 from gateway.pipeline.rules import RuleBook
@@ -101,7 +101,7 @@ class Governance:
         stages: tuple[Stage, ...] = (Admit(self._book), LimitRate(self._book), CheckBudget(self._purse))
         return {stage.name: stage for stage in stages if settings.stage_enabled(stage.name)}
 
-    def admission(self, meter: Meter, settings: Settings) -> Governor:
+    def admission(self, meter: Meter, settings: Settings, overruns: Overruns) -> Governor:
         """What dispatch asks, with `settings` in force."""
         limited = settings.stage_enabled(LimitRate.name)
         paid = settings.stage_enabled(CheckBudget.name)
@@ -112,6 +112,7 @@ class Governance:
             self._book if limited else None,
             self._purse if paid else None,
             Queues(upstream.queue_timeout_s, upstream.queue_max_waiting),
+            overruns,
         )
 
     def show(self, metrics: Metrics) -> None:

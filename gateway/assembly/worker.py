@@ -245,7 +245,7 @@ class Worker:
         admission: Admission = NoMeter()
         if meter is not None:
             made |= {Meter.name: meter, **self.governance.stages(settings)}
-            admission = self.governance.admission(meter, settings)
+            admission = self.governance.admission(meter, settings, self._alerting.alerts)
         retries = retry_options(settings, self.ground.workers)
         dispatch = self.dispatch = Dispatch(
             admission,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import orjson
 
@@ -40,18 +40,34 @@ _AMPLE: Final = 256
 GovernedPermit = tuple[MeterPermit, Reservation | None]
 
 
+class Overruns(Protocol):
+    """Is told of every budget's period of which an attempt was billed more than it had set aside. Never waits."""
+
+    def exceeded(self, period_id: int, *, reserved_nano_usd: int, billed_nano_usd: int) -> None:
+        """It was reserved so much, and billed so much."""
+
+
 class Governor:
     """An `Admission`: the meter's, with money set aside and the target's limits kept before anything is sent.
 
     `book` None: no limits are kept; `purse` None: no budgets. `queues` are where requests wait for a target's limits.
     """
 
-    def __init__(self, meter: Meter, quota: Quota, book: RuleBook | None, purse: Purse | None, queues: Queues) -> None:
+    def __init__(
+        self,
+        meter: Meter,
+        quota: Quota,
+        book: RuleBook | None,
+        purse: Purse | None,
+        queues: Queues,
+        overruns: Overruns,
+    ) -> None:
         self._meter = meter
         self._quota = quota
         self._queues = queues
         self._book = book
         self._purse = purse
+        self._overruns = overruns
 
     async def reserve(self, job: Call, target: Target) -> Reservation | None:
         """Set aside what this attempt may cost at most; for it alone the request's output cap may shrink.
@@ -247,13 +263,16 @@ class Governor:
         assert usage is not None
         beyond = self._free(reservation, metered[1].cost_nano_usd, usage.prompt + usage.completion)
         if beyond:
-            self._meter.metrics.reservation_exceeded.child().inc()
-            _log.error(
-                "request %s cost %d nano-dollars more than its worst case at %s",
-                job.request_id,
-                beyond,
-                outcome.target.name,
-            )
+            self._tell_of_overrun(job, reservation, metered[1].cost_nano_usd)
+
+    def _tell_of_overrun(self, job: Call, reservation: Reservation, cost: int) -> None:
+        """Count it, log it, and alert whoever watches the budgets that it was set aside of."""
+        self._meter.metrics.reservation_exceeded.child().inc()
+        beyond, name = cost - reservation.amount, reservation.target.name
+        _log.error("request %s cost %d nano-dollars more than its worst case at %s", job.request_id, beyond, name)
+        for pot in reservation.pots:
+            if pot.counter is not None:
+                self._overruns.exceeded(pot.period.id, reserved_nano_usd=reservation.amount, billed_nano_usd=cost)
 
 
 def _is_last(job: Call, target: Target) -> bool:

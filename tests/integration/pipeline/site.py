@@ -129,6 +129,7 @@ class Site:
         self._budgets = BudgetRegister(postgres, budgets.catch_up)
         self.lines: dict[str, FakeLine] = {}
         self.watcher = FakeWatcher()
+        self.overruns: list[tuple[int, int, int]] = []  # a period, what was reserved and what was billed
 
     def serve(
         self,
@@ -158,7 +159,7 @@ class Site:
         routes["alias"] = Route("alias", own, fallbacks, fallbacks, alias_of="m")
         routing = Routing(Routes(routes, ("p",), lambda *_: None, ()), random.Random(1))
         book = None if "limit_rate" in without else self.rules
-        governor = Governor(meter, self.quota, book, self.purse, Queues(0.0, 0))
+        governor = Governor(meter, self.quota, book, self.purse, Queues(0.0, 0), self)
         options = RetryOptions(attempts=attempts, base_delay_s=0.0, max_delay_s=0.01)
         passages = Passages(_fetch_nothing)
         dispatch = Dispatch(governor, options, RetryBudget(options, Clock()), self.watcher, random.Random(1), passages)
@@ -173,6 +174,10 @@ class Site:
             meter,
         ]
         self.pipeline = Pipeline([stage for stage in stages if stage.name not in without], dispatch)
+
+    def exceeded(self, period_id: int, *, reserved_nano_usd: int, billed_nano_usd: int) -> None:
+        """In the place of the alerts."""
+        self.overruns.append((period_id, reserved_nano_usd, billed_nano_usd))
 
     async def make_key(self, **fields: Any) -> Key:
         """A key that is in the database, so that something can be set on it."""
