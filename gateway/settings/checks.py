@@ -13,6 +13,9 @@ Report = Callable[[Path_, str, str | None], None]
 
 RESERVED_MODEL_NAMES = frozenset({"auto"})  # the router's own name (design: `model: auto` lets the router choose)
 
+METER = "meter"
+NEED_METER = ("admit", "limit_rate", "check_budget")
+
 
 def check(
     settings: Settings, known_provider_types: Collection[str], known_stages: Mapping[str, bool], report: Report
@@ -28,6 +31,10 @@ def check(
             report(("stages", name), f"there is no stage {quoted(name)}", nearest(name, known_stages))
         elif not stage.enabled and not known_stages[name]:
             report(("stages", name, "enabled"), "this stage cannot be switched off", None)
+    needing = [name for name in NEED_METER if name in known_stages and settings.stage_enabled(name)]
+    if needing and METER in known_stages and not settings.stage_enabled(METER):
+        message = f"limits and budgets are kept by what the meter counts: switch off {', '.join(needing)} too"
+        report(("stages", METER, "enabled"), message, None)
     chosen = settings.passthrough.provider
     if chosen is not None:
         _check_provider(chosen, ("passthrough", "provider"), settings, known_provider_types, report)

@@ -297,7 +297,8 @@ async def test_what_the_master_key_only_looked_at_is_not_metered(site_with: Any)
 
 
 async def test_nothing_is_recorded_while_metering_is_off(site_with: Any) -> None:
-    async with site_with(OFTEN + "\nstages: {meter: {enabled: false}}") as site:
+    off = ", ".join(f"{name}: {{enabled: false}}" for name in ("meter", "admit", "limit_rate", "check_budget"))
+    async with site_with(f"{OFTEN}\nstages: {{{off}}}") as site:
         await make_batch(site, await site.key("red"))
         assert await site.worker.postgres.fetchval("SELECT count(*) FROM gateway_batches") == 0
 
