@@ -39,10 +39,12 @@ _TIMEOUTS = frozenset(
 
 
 class SetAside(Protocol):
-    """What was reserved for an attempt: nano-dollars, and the ids of the budgets' periods that pay, as an array."""
+    """What was reserved for an attempt: nano-dollars, and the ids of the budgets' periods that pay, as an array; is one
+    of them hard?"""
 
     amount: int
     periods: str
+    hard: bool
 
 
 @dataclass(slots=True)
@@ -116,6 +118,7 @@ class Meter(Stage):
         entry.end_user, entry.tags = self.reporting.of(job.headers, job.document)
         if reservation is not None:
             entry.budgets = reservation.periods
+            entry.indispensable = reservation.hard
             entry.cost_nano_usd = max(entry.cost_nano_usd, reservation.amount)
         self._ledger.start(entry)
         return scope, entry, price

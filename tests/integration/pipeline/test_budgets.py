@@ -96,6 +96,17 @@ async def test_a_key_that_was_rotated_goes_on_with_its_budget(site: Site) -> Non
     assert answer.call.budget_left_nano_usd is not None
 
 
+async def test_an_attempt_may_not_go_unrecorded_where_one_of_its_budgets_is_hard(site: Site) -> None:
+    site.serve(up=FakeLine(whole()))
+    key = await site.make_key()
+    await site.ask(key)
+    await site.budget("key", key.id, USD, hard=False)
+    await site.ask(key)
+    await site.budget("global", None, USD)
+    await site.ask(key)
+    assert [entry.indispensable for entry in site.book.started] == [False, False, True]
+
+
 async def test_a_soft_budget_is_only_written_down(site: Site) -> None:
     site.serve(up=FakeLine(whole()))
     key = await site.make_key()
