@@ -104,16 +104,19 @@ class Governance:
     def admission(self, meter: Meter, settings: Settings, overruns: Overruns) -> Governor:
         """What dispatch asks, with `settings` in force."""
         limited = settings.stage_enabled(LimitRate.name)
-        paid = settings.stage_enabled(CheckBudget.name)
         upstream = settings.upstream
         return Governor(
             meter,
             self.quota,
             self._book if limited else None,
-            self._purse if paid else None,
+            self.purse(settings),
             Queues(upstream.queue_timeout_s, upstream.queue_max_waiting),
             overruns,
         )
+
+    def purse(self, settings: Settings) -> Purse | None:
+        """What knows of budgets, where `settings` have them kept."""
+        return self._purse if settings.stage_enabled(CheckBudget.name) else None
 
     def show(self, metrics: Metrics) -> None:
         """Have `metrics` show how the counters fare."""

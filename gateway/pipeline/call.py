@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gateway.errors import GatewayError
 from gateway.pipeline.governed import Governed
 from gateway.pipeline.once import Once
-from gateway.pipeline.purse import Pot
+from gateway.pipeline.purse import Pot, Purse
 from gateway.services.keys.key import Key
 from gateway.upstream.job import Headers, Outcome, Reply
 from gateway.upstream.target import Target
@@ -39,7 +39,8 @@ class Call:
     `asked_model`, `stream`), `model` (its own name where `asked_model` is an alias), `targets` and the fallbacks,
     `once` where it is to be answered once, `governed` where limits or budgets apply, the `pots` that pay for it,
     `cost_nano_usd`, and `reserved`, what is set aside for the attempt under way. `uncapped` is the body, the document
-    and the canonical one as they were before a budget had the answer's length capped. Set by dispatch: `outcomes` (one
+    and the canonical one as they were before a budget had the answer's length capped. Set by the pipeline: the `purse`
+    that knows of budgets, where they are kept. Set by dispatch: `outcomes` (one
     an attempt), `broken` (what ended a stream that had begun), `first_token_at`. Set by the recorder: `duration_s`,
     whom to tell of the first token, and `trace` and `begin_span` where the request is traced.
     """
@@ -70,6 +71,7 @@ class Call:
         "outcomes",
         "policy_fallbacks",
         "pots",
+        "purse",
         "received_at",
         "request_id",
         "reserved",
@@ -113,6 +115,7 @@ class Call:
         self.once: Once | None = None
         self.governed: Governed | None = None
         self.pots: tuple[Pot, ...] = ()
+        self.purse: Purse | None = None
         self.reserved: Reservation | None = None
         self.trace: object = None
         self.cost_nano_usd = -1
@@ -160,8 +163,14 @@ class Call:
 
     @property
     def budget_left_nano_usd(self) -> int | None:
-        """What the budgets that pay for this request have left, as far as this worker knows; None without budgets."""
-        return min((pot.left_nano_usd for pot in self.pots), default=None)
+        """What the budgets that pay for this request have left, as far as this worker knows; None without budgets.
+
+        It can be asked for as soon as the key is known, by whoever chooses a model: it waits for nothing, and costs
+        nothing where it is not asked for. Until there is a `model` it is what all models are paid from.
+        """
+        if self.pots or self.purse is None or self.key is None:
+            return min((pot.left_nano_usd for pot in self.pots), default=None)
+        return self.purse.left_nano_usd(self.key, self.model, self.document)
 
     def _add_names(self, headers: Headers) -> None:
         outcomes = self.outcomes

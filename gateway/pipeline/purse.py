@@ -95,6 +95,30 @@ class Purse:
         """The same, by the request's body. Raises GatewayError also for a `user` that is none."""
         return await self.of_call(key, model, read_user(document) if self.asks_for_end_user(key) else "")
 
+    def left_nano_usd(self, key: Key, model: str, document: Mapping[str, object]) -> int | None:
+        """The least that a budget has left which would pay for a request of this key for this model, or, where it is
+        empty, for any; as far as this worker knows, and without waiting. None without budgets. Raises invalid_field for
+        a `user` that is none."""
+        if self._is_idle() or key.is_master:
+            return None
+        budgets, now_us = self._budgets, self._now_us()
+        found = [*budgets.of_caller(key.organisation_id, key.team_id, key.user_id, key.line_id)]
+        if model:
+            found += budgets.of_model(key.team_id, key.line_id, model)
+        left = [self._left_of(budget, now_us, "") for budget in found]
+        of_end_users = budgets.of_end_users(key.line_id)
+        if of_end_users and (end_user := read_user(document)):
+            left += [self._left_of(budget, now_us, end_user) for budget in of_end_users]
+        return min(left, default=None)
+
+    def _left_of(self, budget: Budget, now_us: int, end_user: str) -> int:
+        period = self._budgets.period(budget, now_us, end_user)
+        if period is None:  # it has not been opened: nothing is spent of it yet
+            return budget.limit_nano_usd
+        by_ledger = Pot(budget, period, None).left_nano_usd
+        counter = self._counters.get(period.id) if budget.hard else None
+        return by_ledger if counter is None else min(by_ledger, Pot(budget, period, counter).left_nano_usd)
+
     def pays_for(self, target: Target) -> bool:
         """Has this target, or its provider, a budget of its own?"""
         return not self._is_idle() and bool(self._budgets.of_target(target.provider, target.name))

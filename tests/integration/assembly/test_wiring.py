@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from gateway.pipeline.call import Call
 from gateway.pipeline.governor import Governor
+from gateway.pipeline.stages.choose_route import ChooseRoute
 from gateway.services.budgets.losses import Losses
 from gateway.store.embedded import StoreAddresses
 from tests.fake_openai import FakeOpenAI
@@ -87,3 +89,22 @@ async def test_lost_leases_are_given_up_after_as_many_hours_as_the_settings_say(
     async with opens("ledger: {lost_lease_hours: 7}"):
         await asyncio.sleep(0)
     assert given == [7]
+
+
+@pytest.mark.parametrize(("stages", "known"), [("{}", True), ("{check_budget: {enabled: false}}", False)])
+async def test_what_is_left_of_budgets_is_told_where_they_are_kept(opens: Opens, stages: str, known: bool) -> None:
+    async with opens(f"stages: {stages}") as site:
+        budget = {"limit_usd": 1, "period": "total"}
+        made = (await site.call("POST", "/admin/keys", MASTER, json={"name": "t", "budget": budget}))[1]
+        left: list[int | None] = []
+        find = ChooseRoute.on_request
+
+        async def look(self: ChooseRoute, call: Call) -> None:
+            left.append(call.budget_left_nano_usd)
+            await find(self, call)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ChooseRoute, "on_request", look)
+            site.worker.apply(site.worker.settings)
+            assert (await ask(site, made["key"], model="demo"))[0] in (200, 400)
+        assert left == [1_000_000_000 if known else None]

@@ -173,7 +173,7 @@ class Site:
             CheckBudget(self.purse),
             meter,
         ]
-        self.pipeline = Pipeline([stage for stage in stages if stage.name not in without], dispatch)
+        self.pipeline = Pipeline([stage for stage in stages if stage.name not in without], dispatch, self.purse)
 
     def exceeded(self, period_id: int, *, reserved_nano_usd: int, billed_nano_usd: int) -> None:
         """In the place of the alerts."""
