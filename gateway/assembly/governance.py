@@ -12,7 +12,7 @@ from typing import Final
 from gateway import __version__
 from gateway.errors import GatewayError
 from gateway.metrics import Metrics
-from gateway.pipeline.governor import Governor
+from gateway.pipeline.governor import Governor, Overruns
 from gateway.pipeline.purse import Openings, Purse
 from gateway.pipeline.queues import Queues
 from gateway.pipeline.rules import RuleBook
@@ -112,23 +112,27 @@ class Governance:
 
         Budgets know end users by what the `meter` writes of them.
         """
-        paid = CheckBudget(self._purse, lambda document: meter.reporting.end_user(document))
-        stages: tuple[Stage, ...] = (Admit(self._book), LimitRate(self._book), paid)
+        self._purse.end_user = lambda document: meter.reporting.end_user(document)
+        stages: tuple[Stage, ...] = (Admit(self._book), LimitRate(self._book), CheckBudget(self._purse))
         return {stage.name: stage for stage in stages if settings.stage_enabled(stage.name)}
 
-    def admission(self, meter: Meter, settings: Settings) -> Governor:
+    def admission(self, meter: Meter, settings: Settings, overruns: Overruns) -> Governor:
         """What dispatch asks, with `settings` in force."""
         limited = settings.stage_enabled(LimitRate.name)
-        paid = settings.stage_enabled(CheckBudget.name)
         upstream = settings.upstream
         return Governor(
             meter,
             self.quota,
             self._book if limited else None,
-            self._purse if paid else None,
+            self.purse(settings),
             Queues(upstream.queue_timeout_s, upstream.queue_max_waiting),
+            overruns,
             self._tokenizers,
         )
+
+    def purse(self, settings: Settings) -> Purse | None:
+        """What knows of budgets, where `settings` have them kept."""
+        return self._purse if settings.stage_enabled(CheckBudget.name) else None
 
     def show(self, metrics: Metrics) -> None:
         """Have `metrics` show how the counters fare."""

@@ -14,6 +14,7 @@ from gateway.services.keys.secret import Secrets
 from gateway.services.keys.service import KeysOptions
 from gateway.services.ledger.service import LedgerOptions
 from gateway.services.prices.price import PriceOverride
+from gateway.services.prices.service import Place
 from gateway.settings import Price, Secret, Settings, pico_usd_per_search_unit, pico_usd_per_token, resolve
 from gateway.upstream.fetching import FetchLimits
 from gateway.upstream.retries import RetryOptions
@@ -96,14 +97,18 @@ def fetch_limits(settings: Settings) -> FetchLimits:
     return FetchLimits(max_bytes=fetch.max_mb * _MB, total_s=fetch.timeout_s, at_once=fetch.at_once)
 
 
-def price_overrides(settings: Settings) -> dict[str, PriceOverride]:
-    """Declared prices by every name of their model."""
-    return {
-        name: _price_override(model.price)
-        for model in settings.models
-        if model.price is not None
-        for name in (model.name, *model.aliases)
-    }
+def price_overrides(settings: Settings) -> dict[Place, PriceOverride]:
+    """Declared prices by where they hold. Who asks for a target as `provider/model` has the price of the first model
+    that declares one for it."""
+    prices: dict[Place, PriceOverride] = {}
+    for model in settings.models:
+        for target in model.targets:
+            declared = target.price or model.price
+            if declared is not None:
+                name = f"{target.provider}/{target.model}"
+                prices[model.name, name] = price = _price_override(declared)
+                prices.setdefault(("", name), price)
+    return prices
 
 
 def _price_override(price: Price) -> PriceOverride:

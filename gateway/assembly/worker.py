@@ -255,9 +255,11 @@ class Worker:
             **self._once.stages(settings),
         }
         admission: Admission = NoMeter()
+        purse = None
         if meter is not None:
             made |= {Meter.name: meter, **self.governance.stages(meter, settings)}
-            admission = self.governance.admission(meter, settings)
+            admission = self.governance.admission(meter, settings, self._alerting.alerts)
+            purse = self.governance.purse(settings)
         retries = retry_options(settings, self.ground.workers)
         dispatch = self.dispatch = Dispatch(
             admission,
@@ -267,7 +269,7 @@ class Worker:
             random.Random(),
             Passages(self.in_force.fetch),
         )
-        return Pipeline([made[name] for name in ORDER if name in made], dispatch)
+        return Pipeline([made[name] for name in ORDER if name in made], dispatch, purse)
 
     async def serve(self, host: str, port: int) -> None:
         """Listen. Raises PortTakenError, and OSError or ssl.SSLError for TLS files that are no use."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gateway.errors import GatewayError
 from gateway.pipeline.governed import Governed
 from gateway.pipeline.once import Once
-from gateway.pipeline.purse import Pot
+from gateway.pipeline.purse import Pot, Purse
 from gateway.services.keys.key import Key
 from gateway.upstream.job import Headers, Outcome, Reply
 from gateway.upstream.target import Target
@@ -41,9 +41,9 @@ class Call:
     `once` where it is to be answered once, `governed` where limits or budgets apply, the `pots` that pay for it,
     `cost_nano_usd`, `reserved`, what is set aside for the attempt under way, and `entry`, the ledger's row of the one
     that ended last. `uncapped` is the body, the document and the canonical one as they were before a budget had the
-    answer's length capped. Set by dispatch: `outcomes` (one an attempt), `broken` (what ended a stream that had begun),
-    `first_token_at`. Set by the recorder: `duration_s`, whom to tell of the first token, and `trace` and `begin_span`
-    where the request is traced.
+    answer's length capped. Set by the pipeline: the `purse` that knows of budgets, where they are kept. Set by
+    dispatch: `outcomes` (one an attempt), `broken` (what ended a stream that had begun), `first_token_at`. Set by the
+    recorder: `duration_s`, whom to tell of the first token, and `trace` and `begin_span` where the request is traced.
     """
 
     __slots__ = (
@@ -73,6 +73,7 @@ class Call:
         "outcomes",
         "policy_fallbacks",
         "pots",
+        "purse",
         "received_at",
         "request_id",
         "reserved",
@@ -116,6 +117,7 @@ class Call:
         self.once: Once | None = None
         self.governed: Governed | None = None
         self.pots: tuple[Pot, ...] = ()
+        self.purse: Purse | None = None
         self.reserved: Reservation | None = None
         self.entry: Entry | None = None
         self.trace: object = None
@@ -157,10 +159,21 @@ class Call:
         if self.cost_nano_usd >= 0:
             headers.append((b"x-gateway-cost-usd", render_usd(self.cost_nano_usd)))
 
+    def fallback_at(self, target: Target) -> str:
+        """The own name of the model that an attempt at `target` falls back to; empty where it is the one asked for."""
+        serves = target.serves
+        return serves if serves and serves != self.model else ""
+
     @property
     def budget_left_nano_usd(self) -> int | None:
-        """What the budgets that pay for this request have left, as far as this worker knows; None without budgets."""
-        return min((pot.left_nano_usd for pot in self.pots), default=None)
+        """What the budgets that pay for this request have left, as far as this worker knows; None without budgets.
+
+        It can be asked for as soon as the key is known, by whoever chooses a model: it waits for nothing, and costs
+        nothing where it is not asked for. Until there is a `model` it is what all models are paid from.
+        """
+        if self.pots or self.purse is None or self.key is None:
+            return min((pot.left_nano_usd for pot in self.pots), default=None)
+        return self.purse.left_nano_usd(self.key, self.model, self.document)
 
     def _add_names(self, headers: Headers) -> None:
         outcomes = self.outcomes

@@ -43,8 +43,9 @@ class UsualOutput:
         self._high[model] = max(1.0, known + step * (_HIGH if tokens > known else _HIGH - 1))
 
 
-def expected_tokens(call: Call, usual: UsualOutput) -> int:
-    """The prompt by its size, and each answer by its cap, or else by what few of the model's answers go beyond."""
+def expected_tokens(call: Call, usual: UsualOutput, fallback: str = "") -> int:
+    """The prompt by its size, and each answer by its cap, or else by what few of the model's answers go beyond: of the
+    one that was asked for, or of `fallback`."""
     document = call.document
     content = read_content(document, images=True, image_urls=True)
     size = max(0, len(call.body) - content.image_bytes)
@@ -53,4 +54,4 @@ def expected_tokens(call: Call, usual: UsualOutput) -> int:
     if not answers:
         return prompt
     caps = [value for name in _CAPS if type(value := document.get(name)) is int and value > 0]
-    return prompt + answers * (max(caps) if caps else usual.high(call.model))
+    return prompt + answers * (max(caps) if caps else usual.high(fallback or call.model))

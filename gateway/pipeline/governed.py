@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from gateway.pipeline.expected import UsualOutput
 from gateway.pipeline.rules import Rules, tightest
 from gateway.services.quota.counter import Counter
@@ -13,10 +15,11 @@ class Governed:
     """Made for a request to which limits or budgets apply.
 
     `held` are units that go back at the end; `tokens` what was reserved of each rate, with its window; `usual` wants to
-    hear how long the answers of `model` were. `clamped` is the output cap that a budget left, 0 for none.
+    hear how long the answers of `model` were. Of what is used at fallbacks to other models the counters `of_model` have
+    nothing. `clamped` is the output cap that a budget left, 0 for none.
     """
 
-    __slots__ = ("clamped", "held", "model", "quota", "rules", "tokens", "usual")
+    __slots__ = ("clamped", "held", "model", "of_model", "quota", "rules", "tokens", "usual")
 
     def __init__(self, quota: Quota) -> None:
         self.quota = quota
@@ -25,6 +28,7 @@ class Governed:
         self.tokens: list[tuple[Counter, int, int]] = []
         self.usual: UsualOutput | None = None
         self.model = ""
+        self.of_model: Collection[Counter] = ()
         self.clamped = 0
 
     def took(self, rules: Rules) -> None:
@@ -32,10 +36,13 @@ class Governed:
         self.rules.append(rules)
         self.held += rules.held
 
-    def took_tokens(self, amounts: list[tuple[Counter, int]], usual: UsualOutput, model: str) -> None:
-        """So many tokens were reserved, by what is usual for `model` where its answer has no cap."""
+    def took_tokens(
+        self, amounts: list[tuple[Counter, int]], usual: UsualOutput, model: str, of_model: Collection[Counter] = ()
+    ) -> None:
+        """So many tokens were reserved, by what is usual for `model` where its answer has no cap. `of_model` are those
+        of the counters that are for it alone."""
         self.tokens += [(counter, amount, counter.window) for counter, amount in amounts]
-        self.usual, self.model = usual, model
+        self.usual, self.model, self.of_model = usual, model, of_model
 
     def end(self, outcomes: list[Outcome]) -> None:
         """The request is over: what it held is free, tokens that it did not use go back, those beyond count now."""
@@ -45,11 +52,13 @@ class Governed:
         if self.usual is not None:
             for outcome in outcomes:
                 if outcome.usage is not None and outcome.usage.completion:
-                    self.usual.note(self.model, outcome.usage.completion)
+                    self.usual.note(outcome.target.serves or self.model, outcome.usage.completion)
             self.usual = None
         if self.tokens:
-            used = sum(_tokens_of(outcome) for outcome in outcomes)
+            by_all = sum(_tokens_of(outcome) for outcome in outcomes)
+            elsewhere = sum(_tokens_of(each) for each in outcomes if each.target.serves not in ("", self.model))
             for counter, reserved, window in self.tokens:
+                used = by_all - elsewhere if counter in self.of_model else by_all
                 if used < reserved:
                     self.quota.give_back(counter, reserved - used, window)
                 elif used > reserved:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import orjson
 
@@ -12,10 +12,10 @@ from gateway.errors import GatewayError
 from gateway.pipeline.call import Call
 from gateway.pipeline.expected import expected_tokens
 from gateway.pipeline.governed import Governed
-from gateway.pipeline.purse import Pot, Purse, exhausted, ids_of
+from gateway.pipeline.purse import Pot, Pots, Purse, exhausted, ids_of
 from gateway.pipeline.queues import Queues
 from gateway.pipeline.reservation import Reservation, kept_nano_usd
-from gateway.pipeline.rules import RuleBook
+from gateway.pipeline.rules import RuleBook, Rules
 from gateway.pipeline.stages.meter import Meter, MeterPermit
 from gateway.providers.registry import PROVIDERS
 from gateway.services.bounds.fields import UNBOUNDED_ENDPOINTS
@@ -45,6 +45,13 @@ _MOST_BYTES_PER_TOKEN: Final = 12
 GovernedPermit = tuple[MeterPermit, Reservation | None]
 
 
+class Overruns(Protocol):
+    """Is told of every budget's period of which an attempt was billed more than it had set aside. Never waits."""
+
+    def exceeded(self, period_id: int, *, reserved_nano_usd: int, billed_nano_usd: int) -> None:
+        """It was reserved so much, and billed so much."""
+
+
 class Governor:
     """An `Admission`: the meter's, with money set aside and the target's limits kept before anything is sent.
 
@@ -59,6 +66,7 @@ class Governor:
         book: RuleBook | None,
         purse: Purse | None,
         queues: Queues,
+        overruns: Overruns,
         tokenizers: Tokenizers | None = None,
     ) -> None:
         self._meter = meter
@@ -67,6 +75,7 @@ class Governor:
         self._book = book
         self._purse = purse
         self._tokenizers = tokenizers
+        self._overruns = overruns
 
     async def reserve(self, job: Call, target: Target) -> Reservation | None:
         """Set aside what this attempt may cost at most; for it alone the request's output cap may shrink.
@@ -78,16 +87,16 @@ class Governor:
             self._queues.ready(job.reserved.target)
         if job.uncapped is not None:  # an attempt at another price has left its cap
             _uncap(job)
-        rules = None if self._book is None else self._book.of_target(target)
-        pots = job.pots
-        if self._purse is not None and self._purse.pays_for(target):
-            pots = (*pots, *await self._purse.of_target(target))
-        if rules is None and not pots:
+        fallback, purse, pots = job.fallback_at(target), self._purse, job.pots
+        rules, of_model = self._rules(job, target, fallback)
+        if purse is not None and (fallback or purse.pays_for(target)):
+            pots = await self._pots(purse, job, target, fallback)
+        if rules is None and of_model is None and not pots:
             return None
         reservation = Reservation(self._quota, target)
         reservation.pots = pots
         reservation.periods = ids_of(pots)
-        reservation.rules = rules
+        reservation.rules, reservation.of_model = rules, of_model
         hard = [pot for pot in pots if pot.counter is not None]
         if hard:
             reservation.hard = True
@@ -100,6 +109,21 @@ class Governor:
                 self.forgo(reservation)
                 raise
         return reservation
+
+    def _rules(self, job: Call, target: Target, fallback: str) -> tuple[Rules | None, Rules | None]:
+        """The target's limits, and those of the model `fallback`; of the one asked for all has been taken already."""
+        book, key = self._book, job.key
+        if book is None:
+            return None, None
+        return book.of_target(target), book.of_model(key, fallback) if fallback and key is not None else None
+
+    @staticmethod
+    async def _pots(purse: Purse, job: Call, target: Target, fallback: str) -> Pots:
+        """What an attempt is paid from: a fallback as if its model had been asked for."""
+        pots = job.pots
+        if fallback and job.key is not None:
+            pots = await purse.of_request(job.key, fallback, job.document)
+        return (*pots, *await purse.of_target(target)) if purse.pays_for(target) else pots
 
     async def _set_aside(self, job: Call, target: Target, reservation: Reservation, hard: Sequence[Pot]) -> None:
         """Take everything, for a smaller worst case where the budgets have not enough left for this one."""
@@ -119,7 +143,7 @@ class Governor:
         """Take everything, behind those who wait for the target's limits already; what a budget refuses is returned.
 
         For its last target a job stands in line. Raises target_limited where another target is left to be tried, the
-        time is up, or the line is full.
+        time is up, the line is full, or the model that is fallen back to has its limits used up.
         """
         key, rules = job.key, reservation.rules
         assert key is not None
@@ -129,44 +153,46 @@ class Governor:
             refusal = await self._acquire(job, reservation, hard)
             if refusal is None or refusal.counter.kind == MONEY:
                 return refusal
-            lines_up = lines_up and refusal.reason == "limit"
+            lines_up = lines_up and refusal.reason == "limit" and rules is not None and refusal.counter in rules.names
 
         async def try_take() -> bool:
             nonlocal refusal
             refusal = await self._acquire(job, reservation, hard)
-            return refusal is None or refusal.counter.kind == MONEY
+            return refusal is None or rules is None or refusal.counter not in rules.names
 
         if lines_up and rules is not None:
             cost = self._tokens(job, reservation) if rules.tokens else 1
-            if await self._queues.take(key, target, cost, try_take) == "taken":
+            taken = await self._queues.take(key, target, cost, try_take) == "taken"
+            if taken and (refusal is None or refusal.counter.kind == MONEY):
                 return refusal
         raise self._busy(refusal, target, reservation)
 
     async def _acquire(self, job: Call, reservation: Reservation, hard: Sequence[Pot]) -> Refusal | None:
         amounts: list[tuple[Counter, int]] = []
-        rules = reservation.rules
         tokens: list[tuple[Counter, int]] = []
-        if rules is not None:
+        for rules in reservation.all_rules:
             amounts += rules.requests
             if rules.tokens:
                 expected = self._tokens(job, reservation)
-                tokens = [(counter, min(expected, max(counter.limit, 1))) for counter in rules.tokens]
-                amounts += tokens
+                tokens += [(counter, min(expected, max(counter.limit, 1))) for counter in rules.tokens]
+        amounts += tokens
         for pot in hard:
             assert pot.counter is not None
             amounts.append((pot.counter, reservation.amount))
         refusal = await self._quota.acquire(amounts)
         if refusal is None:
-            if rules is not None:
-                reservation.held = rules.held
-                reservation.requests = [(one, one.window) for one, _ in rules.requests if one.kind == RATE]
+            held = reservation.all_rules
+            reservation.held = [counter for rules in held for counter in rules.held]
+            reservation.requests = [
+                (one, one.window) for rules in held for one, _ in rules.requests if one.kind == RATE
+            ]
             reservation.tokens = [(counter, amount, counter.window) for counter, amount in tokens]
         return refusal
 
     def _tokens(self, job: Call, reservation: Reservation) -> int:
         """What an attempt is taken to use of a target's tokens; of a request in copies it is one of them."""
         assert self._book is not None
-        return expected_tokens(job, self._book.usual)
+        return expected_tokens(job, self._book.usual, job.fallback_at(reservation.target))
 
     # --- money --------------------------------------------------------------------------------------
 
@@ -250,8 +276,7 @@ class Governor:
             message = f"Too many requests wait for '{target.name}' already."
             return GatewayError("target_limited", message, retry_after_s=1.0)
         assert self._book is not None
-        assert reservation.rules is not None
-        error = self._book.refused(refusal, (reservation.rules,))
+        error = self._book.refused(refusal, reservation.all_rules)
         return GatewayError("target_limited", error.message, retry_after_s=refusal.retry_after_s)
 
     # --- the attempt ----------------------------------------------------------------------------------
@@ -288,13 +313,16 @@ class Governor:
             beyond = reservation.close(metered[1].cost_nano_usd, tokens)
             self._wake(reservation)
         if beyond:
-            self._meter.metrics.reservation_exceeded.child().inc()
-            _log.error(
-                "request %s cost %d nano-dollars more than its worst case at %s",
-                job.request_id,
-                beyond,
-                outcome.target.name,
-            )
+            self._tell_of_overrun(job, reservation, metered[1].cost_nano_usd)
+
+    def _tell_of_overrun(self, job: Call, reservation: Reservation, cost: int) -> None:
+        """Count it, log it, and alert whoever watches the budgets that it was set aside of."""
+        self._meter.metrics.reservation_exceeded.child().inc()
+        beyond, name = cost - reservation.amount, reservation.target.name
+        _log.error("request %s cost %d nano-dollars more than its worst case at %s", job.request_id, beyond, name)
+        for pot in reservation.pots:
+            if pot.counter is not None:
+                self._overruns.exceeded(pot.period.id, reserved_nano_usd=reservation.amount, billed_nano_usd=cost)
 
 
 def _is_last(job: Call, target: Target) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from gateway.errors import GatewayError
 from gateway.pipeline.call import Call, Reply
+from gateway.pipeline.purse import Purse
 from gateway.pipeline.stage import Stage, Turn, check_stage, overrides, take_turn
 from gateway.upstream.dispatch import Dispatch
 from gateway.upstream.job import Sink
@@ -19,14 +20,16 @@ _End = Callable[[Call], Awaitable[None]]
 
 
 class Pipeline:
-    """The stages in force, in order, and dispatch behind them. Raises TypeError for a stage with unknown hooks."""
+    """The stages in force, in order, and dispatch behind them; `purse` where budgets are kept. Raises TypeError for a
+    stage with unknown hooks."""
 
-    def __init__(self, stages: Sequence[Stage], dispatch: Dispatch) -> None:
+    def __init__(self, stages: Sequence[Stage], dispatch: Dispatch, purse: Purse | None = None) -> None:
         for stage in stages:
             check_stage(stage)
         self.stages = tuple(stages)
         self._by_name = {stage.name: stage for stage in stages}
         self._dispatch = dispatch
+        self._purse = purse
         self._turns: list[tuple[_Begin | None, _End | None, Stage]] = [
             (
                 _begin_of(stage) if overrides(stage, "on_request") else None,
@@ -47,6 +50,7 @@ class Pipeline:
         """The answer to `call`: a reply, or None where it was streamed into `sink`. Errors become replies."""
         begun = 0
         reply: Reply | None = None
+        call.purse = self._purse
         if self._watchers:
             self._attach_watchers(call)
         try:

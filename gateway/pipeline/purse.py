@@ -17,6 +17,8 @@ from gateway.services.quota.counter import MONEY, Counter, OnStoreFailure
 from gateway.services.quota.exchange import Opening
 from gateway.services.quota.service import Quota
 from gateway.upstream.target import Target
+from gateway.wire.dialect import Document
+from gateway.wire.reporting import read_user
 
 _MOST_REMEMBERED: Final = 50_000
 _OPENED_ELSEWHERE_S: Final = 0.3
@@ -48,7 +50,8 @@ Pots = tuple[Pot, ...]
 class Purse:
     """The budgets that pay for whom, as counters. One per worker; `now_us` is Unix microseconds.
 
-    What is known of a key holds for this very object: one that was moved to another team is read anew.
+    What is known of a key holds for this very object: one that was moved to another team is read anew. `end_user` says
+    what to write of the one whom a request names, and raises invalid_field.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Purse:
         self.quota = quota
         self._budgets = budgets
         self._now_us = now_us
+        self.end_user: Callable[[Document], str] = read_user
         self._generation = -1
         self._idle = False
         self._known: dict[tuple[str | None, str, str], tuple[Key, int, Pots]] = {}
@@ -93,6 +97,42 @@ class Purse:
                 self._known.clear()
             self._known[place] = (key, _until(made), made)
         return made
+
+    async def of_request(self, key: Key, model: str, document: Document) -> Pots:
+        """The same, by the request's body. Raises GatewayError also for a `user` that is none."""
+        return await self.of_call(key, model, self.end_user(document) if self.asks_for_end_user(key) else "")
+
+    def known(self, key: Key, model: str, document: Document) -> Pots | None:
+        """The same, where it is known and nothing has to be opened; else None."""
+        if self._is_idle() or key.is_master:
+            return ()
+        end_user = self.end_user(document) if self._budgets.of_end_users(key.line_id) else ""
+        known = self._known.get((key.id, model, end_user))
+        return known[2] if known is not None and known[0] is key and self._now_us() < known[1] else None
+
+    def left_nano_usd(self, key: Key, model: str, document: Document) -> int | None:
+        """The least that a budget has left which would pay for a request of this key for this model, or, where it is
+        empty, for any; as far as this worker knows, and without waiting. None without budgets. Raises invalid_field for
+        a `user` that is none."""
+        if self._is_idle() or key.is_master:
+            return None
+        budgets, now_us = self._budgets, self._now_us()
+        found = [*budgets.of_caller(key.organisation_id, key.team_id, key.user_id, key.line_id)]
+        if model:
+            found += budgets.of_model(key.team_id, key.line_id, model)
+        left = [self._left_of(budget, now_us, "") for budget in found]
+        of_end_users = budgets.of_end_users(key.line_id)
+        if of_end_users and (end_user := self.end_user(document)):
+            left += [self._left_of(budget, now_us, end_user) for budget in of_end_users]
+        return min(left, default=None)
+
+    def _left_of(self, budget: Budget, now_us: int, end_user: str) -> int:
+        period = self._budgets.period(budget, now_us, end_user)
+        if period is None:  # it has not been opened: nothing is spent of it yet
+            return budget.limit_nano_usd
+        by_ledger = Pot(budget, period, None).left_nano_usd
+        counter = self._counters.get(period.id) if budget.hard else None
+        return by_ledger if counter is None else min(by_ledger, Pot(budget, period, counter).left_nano_usd)
 
     def pays_for(self, target: Target) -> bool:
         """Has this target, or its provider, a budget of its own?"""

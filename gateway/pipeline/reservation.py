@@ -16,9 +16,10 @@ from gateway.upstream.target import Target
 
 class Reservation:
     """What is set aside for one attempt: `amount` nano-dollars at each hard one of `pots`, and units of the target's
-    limits: `requests` and `tokens` of rates, with the windows that they are of, and `held` until it ends. `periods` are
-    the ids of the pots, as the ledger wants them. `clamped`: the answer's cap is what the budgets had left; `all_seen`:
-    of a cut stream nothing costs but what came; `counted`: it has been tried to count the prompt's tokens."""
+    limits, its `rules`, and of those of the model that it falls back to, `of_model`: `requests` and `tokens` of rates, with
+    the windows that they are of, and `held` until it ends. `periods` are the ids of the pots, as the ledger wants them.
+    `clamped`: the answer's cap is what the budgets had left; `all_seen`: of a cut stream nothing costs but what came;
+    `counted`: it has been tried to count the prompt's tokens."""
 
     __slots__ = (
         "all_seen",
@@ -28,6 +29,7 @@ class Reservation:
         "counted",
         "hard",
         "held",
+        "of_model",
         "periods",
         "pots",
         "quota",
@@ -46,9 +48,15 @@ class Reservation:
         self.amount = 0
         self.bound: Bound | None = None
         self.rules: Rules | None = None
+        self.of_model: Rules | None = None
         self.held: Sequence[Counter] = ()
         self.requests: list[tuple[Counter, int]] = []
         self.tokens: list[tuple[Counter, int, int]] = []
+
+    @property
+    def all_rules(self) -> list[Rules]:
+        """All limits that it has units of."""
+        return [rules for rules in (self.rules, self.of_model) if rules is not None]
 
     def forgo(self) -> None:
         """The attempt is not made after all, and counts as no request either."""

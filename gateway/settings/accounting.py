@@ -32,7 +32,8 @@ class Ledger(Section):
     )
     on_journal_full: Literal["refuse", "drop"] = Field(
         default="refuse",
-        description="refuse: new attempts fail with 503 before they are sent; drop: they are sent, and their rows lost",
+        description="refuse: new attempts fail with 503 before they are sent; drop: they are sent, and their rows "
+        "lost, but for those that a hard budget pays for, which are refused",
     )
     lost_lease_hours: int = Field(
         default=24,

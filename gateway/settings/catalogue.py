@@ -209,23 +209,6 @@ class Provider(Section):
         return self
 
 
-class Target(Section):
-    """One way to answer for a model."""
-
-    provider: Name = Field(description="name of a provider declared under providers")
-    model: Name = Field(description="what that provider calls the model")
-    weight: float = Field(
-        default=1,
-        strict=True,
-        gt=0,
-        le=1_000_000,
-        allow_inf_nan=False,
-        description="share of requests among equal priorities",
-    )
-    priority: CountOrZero = Field(default=0, description="0 is tried first, then 1, and so on")
-    limits: Limits | None = Field(default=None, description="how much is sent to this model there, whoever asks")
-
-
 class Price(Section):
     """What a model's tokens cost, where the price map is wrong or does not know them.
 
@@ -252,6 +235,26 @@ class Price(Section):
     )
 
 
+class Target(Section):
+    """One way to answer for a model."""
+
+    provider: Name = Field(description="name of a provider declared under providers")
+    model: Name = Field(description="what that provider calls the model")
+    weight: float = Field(
+        default=1,
+        strict=True,
+        gt=0,
+        le=1_000_000,
+        allow_inf_nan=False,
+        description="share of requests among equal priorities",
+    )
+    priority: CountOrZero = Field(default=0, description="0 is tried first, then 1, and so on")
+    price: Price | None = Field(
+        default=None, description="what this target's tokens cost, instead of the model's price"
+    )
+    limits: Limits | None = Field(default=None, description="how much is sent to this model there, whoever asks")
+
+
 class Model(Section):
     """A name that clients ask for, and the targets that answer it."""
 
@@ -260,7 +263,9 @@ class Model(Section):
         description="who answers: in order of priority, equal priority shared by weight"
     )
     aliases: tuple[Name, ...] = Field(default=(), description="other names for the same model")
-    price: Price | None = Field(default=None, description="instead of the price map's")
+    price: Price | None = Field(
+        default=None, description="instead of the price map's, for those of its targets that have none of their own"
+    )
     lacking: dict[Name, Literal["drop", "refuse"]] = Field(
         default_factory=dict, description="as providers.*.lacking, for this model only"
     )

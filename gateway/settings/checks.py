@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from gateway.settings.catalogue import Model
+from gateway.settings.catalogue import Model, Price
 from gateway.settings.mistakes import nearest, quoted
 from gateway.settings.root import Settings
 
@@ -12,6 +12,9 @@ Path_ = tuple[str | int, ...]
 Report = Callable[[Path_, str, str | None], None]
 
 RESERVED_MODEL_NAMES = frozenset({"auto"})  # the router's own name (design: `model: auto` lets the router choose)
+
+METER = "meter"
+NEED_METER = ("admit", "limit_rate", "check_budget")
 
 
 def check(
@@ -28,6 +31,10 @@ def check(
             report(("stages", name), f"there is no stage {quoted(name)}", nearest(name, known_stages))
         elif not stage.enabled and not known_stages[name]:
             report(("stages", name, "enabled"), "this stage cannot be switched off", None)
+    needing = [name for name in NEED_METER if name in known_stages and settings.stage_enabled(name)]
+    if needing and METER in known_stages and not settings.stage_enabled(METER):
+        message = f"limits and budgets are kept by what the meter counts: switch off {', '.join(needing)} too"
+        report(("stages", METER, "enabled"), message, None)
     chosen = settings.passthrough.provider
     if chosen is not None:
         _check_provider(chosen, ("passthrough", "provider"), settings, known_provider_types, report)
@@ -65,7 +72,18 @@ def _check_models(settings: Settings, types: Collection[str], report: Report) ->
                     path = ("models", index, "targets", position, "limits")
                     report(path, f"the target {quoted(name)} has its limits elsewhere already: give them once", None)
                 limited.add(name)
+        _check_prices(index, model, report)
     _check_fallbacks(settings.models, owner, report)
+
+
+def _check_prices(index: int, model: Model, report: Report) -> None:
+    """A target may be there twice, for its weight, but has one price."""
+    prices: dict[str, Price | None] = {}
+    for position, target in enumerate(model.targets):
+        name = f"{target.provider}/{target.model}"
+        if prices.setdefault(name, target.price) != target.price:
+            path = ("models", index, "targets", position, "price")
+            report(path, f"the target {quoted(name)} has another price above: give it the same one", None)
 
 
 def _names(index: int, model: Model) -> Iterable[tuple[Path_, str]]:

@@ -288,4 +288,7 @@ class Valkey(Section):
 class Stage(Section):
     """One stage of the pipeline."""
 
-    enabled: bool = Field(default=True, description="false switches the stage off")
+    enabled: bool = Field(
+        default=True,
+        description="false switches the stage off; meter only together with admit, limit_rate and check_budget",
+    )

@@ -176,6 +176,7 @@ class Target:
         "priority",
         "provider",
         "provider_header",
+        "serves",
         "variations",
         "weight",
     )
@@ -191,8 +192,10 @@ class Target:
         priority: int = 0,
         options: Mapping[str, str] | None = None,
         policy: Mapping[str, str] | None = None,
+        serves: str = "",
     ) -> None:
-        """`options` and `policy` are the model's own, on top of the account's."""
+        """`options` and `policy` are the model's own, on top of the account's. `serves` is the own name of the declared
+        model that has this target; empty for what is asked for as `provider/model`."""
         self.account = account
         self.provider = account.name
         self.provider_header = account.name_header
@@ -205,6 +208,7 @@ class Target:
         self.variations = account.variations
         self.options = {**account.options, **(options or {})}
         self.policy = {**account.policy, **(policy or {})}
+        self.serves = serves
         self.weight = weight
         self.priority = priority
         named = {name: quote(value, safe="") for name, value in {**self.options, "model": model}.items()}

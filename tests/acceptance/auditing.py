@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import redis
 
 from tests.acceptance.governing import CLASS_TOKENS, Clients, Site
+from tests.acceptance.served import call
 
 _REST_S = 60.0
 _WAITED_S = 0.25  # 50 ms is the longest that a request waits for the counters; a busy machine may be late
@@ -56,7 +57,15 @@ def audit(site: Site, clients: Clients, key_id: str, limit_nano: int) -> Audit:
     assert served <= ledger, f"{served - ledger} nano-dollars were served and are not in the ledger"
     assert ledger <= limit_nano, f"the budget is exceeded by {ledger - limit_nano} nano-dollars"
     _compare_periods(site)
+    assert overruns(site) == 0, "an attempt cost more than was set aside for it"
     return Audit(served, ledger, len(rows), unknown)
+
+
+def overruns(site: Site) -> float:
+    """How many attempts cost more than was set aside for them, by all gateways, those workers that died included."""
+    name = b"\ngateway_reservation_exceeded_total "
+    pages = [call("GET", one.url + "/metrics")[2] for one in site.gateways]
+    return sum(float(page.split(name)[1].split()[0]) for page in pages)
 
 
 class Window(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from tests.acceptance.auditing import overruns
 from tests.acceptance.governing import Clients, Site, governed_site
 
 _LIMIT_NANO = 1_000_000_000
@@ -37,6 +38,7 @@ def test_a_hard_budget_is_used_up_and_never_exceeded() -> None:
             assert costs[request_id] == sum(cost for cost, _ in billed[name])
         shown = asyncio.run(site.rows("SELECT settled_nano_usd FROM budget_periods"))
         assert [row[0] for row in shown] == [ledger]
+        assert overruns(site) == 0
 
 
 async def _costs(site: Site) -> dict[str, int]:

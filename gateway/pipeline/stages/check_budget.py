@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from gateway.pipeline.call import Call
 from gateway.pipeline.governed import Governed
-from gateway.pipeline.purse import Purse
-from gateway.pipeline.stage import Stage
-from gateway.wire.dialect import Document
-from gateway.wire.reporting import read_user
+from gateway.pipeline.purse import Pots, Purse
+from gateway.pipeline.stage import Stage, Turn
+from gateway.services.keys.key import Key
 
 
 class CheckBudget(Stage):
@@ -17,15 +14,21 @@ class CheckBudget(Stage):
 
     name = "check_budget"
 
-    def __init__(self, purse: Purse, end_user: Callable[[Document], str] = read_user) -> None:
-        """`end_user` says what to write of the one whom a request names. Raises GatewayError invalid_field."""
+    def __init__(self, purse: Purse) -> None:
         self._purse = purse
-        self._end_user = end_user
 
-    async def on_request(self, call: Call) -> None:
-        key, purse = call.key, self._purse
-        assert key is not None
-        end_user = self._end_user(call.document) if purse.asks_for_end_user(key) else ""
-        call.pots = await purse.of_call(key, call.model, end_user)
-        if call.pots and call.governed is None:  # now: should it be sent in copies, they share it
-            call.governed = Governed(purse.quota)
+    def on_request(self, call: Call) -> Turn:
+        assert call.key is not None
+        pots = self._purse.known(call.key, call.model, call.document)
+        if pots is None:
+            return self._find(call, call.key)
+        self._note(call, pots)
+        return None
+
+    async def _find(self, call: Call, key: Key) -> None:
+        self._note(call, await self._purse.of_request(key, call.model, call.document))
+
+    def _note(self, call: Call, pots: Pots) -> None:
+        call.pots = pots
+        if pots and call.governed is None:  # now: should it be sent in copies, they share it
+            call.governed = Governed(self._purse.quota)

@@ -34,9 +34,10 @@ class LimitRate(Stage):
                 await waiting
         of_caller = book.of_caller(key)
         if (of_model is not None and of_model.tokens) or (of_caller is not None and of_caller.tokens):
-            await self._reserve(call, [rules for rules in (of_caller, of_model) if rules is not None])
+            given = [rules for rules in (of_caller, of_model) if rules is not None]
+            await self._reserve(call, given, () if of_model is None else of_model.tokens)
 
-    async def _reserve(self, call: Call, rules: list[Rules]) -> None:
+    async def _reserve(self, call: Call, rules: list[Rules], of_model: tuple[Counter, ...]) -> None:
         tokens = expected_tokens(call, self._book.usual)
         amounts: list[tuple[Counter, int]] = [
             (counter, min(tokens, counter.limit) if counter.limit else tokens)
@@ -52,4 +53,4 @@ class LimitRate(Stage):
         refusal = await self._book.quota.acquire(amounts)
         if refusal is not None:
             raise self._book.refused(refusal, rules)
-        governed.took_tokens(amounts, self._book.usual, call.model)
+        governed.took_tokens(amounts, self._book.usual, call.model, of_model)

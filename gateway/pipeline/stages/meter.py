@@ -39,10 +39,12 @@ _TIMEOUTS = frozenset(
 
 
 class SetAside(Protocol):
-    """What was reserved for an attempt: nano-dollars, and the ids of the budgets' periods that pay, as an array."""
+    """What was reserved for an attempt: nano-dollars, and the ids of the budgets' periods that pay, as an array; is one
+    of them hard?"""
 
     amount: int
     periods: str
+    hard: bool
 
 
 @dataclass(slots=True)
@@ -117,6 +119,7 @@ class Meter(Stage):
         entry.end_user, entry.tags = self.reporting.of(job.headers, job.document, job.key)
         if reservation is not None:
             entry.budgets = reservation.periods
+            entry.indispensable = reservation.hard
             entry.cost_nano_usd = max(entry.cost_nano_usd, reservation.amount)
         self._ledger.start(entry)
         return scope, entry, price
@@ -169,7 +172,8 @@ class Meter(Stage):
     def _new_scope(self, call: Call, target: Target) -> _Scope:
         key = call.key
         assert key is not None
-        labels = (call.asked_model, target.provider)
+        name = call.fallback_at(target) or call.asked_model
+        labels = (name, target.provider)
         tokens = self.metrics.tokens
         scope = _Scope(
             text=render_scope(
@@ -177,13 +181,13 @@ class Meter(Stage):
                 team_id=key.team_id,
                 user_id=key.user_id,
                 provider_id=self._row_ids.providers.get(target.provider),
-                model_id=self._row_ids.models.get(call.asked_model),
+                model_id=self._row_ids.models.get(name),
                 provider_name=target.provider,
-                model_name=call.asked_model,
+                model_name=name,
                 target_model=target.model,
                 endpoint=call.endpoint.name,
             ),
-            price=self.prices.find(target.account.type, target.model, call.asked_model),
+            price=self.prices.find(target.account.type, target.model, (target.serves, target.name)),
             prompt=tokens.child(*labels, "prompt"),
             completion=tokens.child(*labels, "completion"),
             cost=self.metrics.cost_usd.child(*labels),

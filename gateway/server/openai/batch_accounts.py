@@ -189,7 +189,7 @@ class BatchBook:
         account = self._names.accounts.get(provider)
         if account is None:
             raise GatewayError("no_provider", f"The provider '{provider}' is not configured (any more).")
-        found = self._meter.prices.find(account.type, model)
+        found = self._meter.prices.find(account.type, model, ("", f"{provider}/{model}"))
         return None if found is None else found.for_service(_SERVICE)
 
     def _cost_nano_usd(self, provider: str, share: Share) -> int | None:

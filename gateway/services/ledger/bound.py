@@ -16,7 +16,7 @@ _TOLD_EVERY_S: Final = 10.0
 
 
 class Bound:
-    """A full journal refuses attempts before they are sent, or (`drop`) lets them go ahead and loses their rows.
+    """A full journal refuses attempts before they are sent, or (`drop`) lets those go ahead whose rows may be lost.
 
     `most_bytes` are those of its files that are not wholly copied; None is no bound. Either way it is counted, and said
     at most every ten seconds, as critical.
@@ -33,9 +33,9 @@ class Bound:
         """Are these too many?"""
         return self._most_bytes is not None and file_bytes > self._most_bytes
 
-    def note_attempt(self, directory: Path) -> None:
+    def note_attempt(self, directory: Path, *, droppable: bool = True) -> None:
         """An attempt came to the full journal in `directory`. Raises GatewayError(journal_unavailable), or drops it."""
-        refuse = self._on_full == "refuse"
+        refuse = self._on_full == "refuse" or not droppable
         if refuse:
             self.refused_attempts += 1
             what = f"{self.refused_attempts} attempts refused so far"

@@ -24,6 +24,8 @@ from gateway.store.postgres import Postgres
 _log = logging.getLogger("gateway.ledger")
 
 _STAGING: Final = "usage_costs_staging_0010"
+_MOST_REMEMBERED: Final = 1000
+_MAX_BIGINT: Final = 2**63 - 1
 DEAD_LETTERS: Final = "dead-letters.ndjson"
 # What says that a row is bad, and would be bad at the next try too. Everything else is waited out.
 _REFUSALS: Final = (
@@ -47,12 +49,14 @@ class Copier:
         self.copied_rows = 0
         self.duplicate_rows = 0
         self.refused_rows = 0
+        self._given_up: dict[bytes, Receipt] = {}
 
     async def copy(self, rows: Sequence[bytes], columns: Sequence[str]) -> Receipt:
         """Have `rows` (COPY text, without newlines) in the database, or in the dead letters when it refuses them.
 
-        Returns what became of budgets by those in the database. Raises one of `RETRYABLE` where the database is away or
-        not ready: then all may be tried again, also those that are there already.
+        Returns what became of budgets by those in the database, and by those it refuses, which count as lost.
+        Raises one of `RETRYABLE` where the database is away or not ready: then all may be tried again, also those that
+        are there already.
         """
         if not rows:
             return {}
@@ -63,9 +67,7 @@ class Copier:
             raise
         except _REFUSALS as error:
             if len(rows) == 1:
-                await asyncio.to_thread(self._bury, rows[0], columns, error)
-                self.refused_rows += 1
-                return {}
+                return await self._give_up(rows[0], columns, error)
             middle = len(rows) // 2
             first = await self.copy(rows[:middle], columns)
             return joined(first, await self.copy(rows[middle:], columns))
@@ -88,6 +90,24 @@ class Copier:
         }
         return found[0]["rows"], receipt
 
+    async def _give_up(self, row: bytes, columns: Sequence[str], error: Exception) -> Receipt:
+        """Set a row aside that will never be taken, and have budgets count what it cost as lost. A process that dies
+        between that and its next word may have it counted twice, never not at all."""
+        known = self._given_up.get(row)
+        if known is not None:  # the rest of its batch had to be tried again
+            return known
+        await asyncio.to_thread(self._bury, row, columns, error)
+        receipt: Receipt = {}
+        cost, periods = _cost_of(row, columns)
+        if periods:
+            lost = await self._postgres.fetch(self._sql["lose"], periods, cost)
+            receipt = {each["id"]: Spent(cost, cost, each["total"]) for each in lost}
+        self.refused_rows += 1
+        if len(self._given_up) >= _MOST_REMEMBERED:
+            self._given_up.clear()
+        self._given_up[row] = receipt
+        return receipt
+
     def _bury(self, row: bytes, columns: Sequence[str], error: Exception) -> None:
         """Append the row to the dead letters, synced, before the journal may forget it. Raises OSError."""
         code = getattr(error, "sqlstate", None)
@@ -100,6 +120,17 @@ class Copier:
             os.close(fd)
         who = re.sub(rb"[^0-9A-Za-z\t-]", b"?", row[:40]).split(b"\t")[0].decode()
         _log.error("PostgreSQL refuses the usage row of request %s (%s); it is in %s", who, code, self._dead_letters)
+
+
+def _cost_of(row: bytes, columns: Sequence[str]) -> tuple[int, list[int]]:
+    """What an attempt cost, nano-dollars, and the ids of the periods that pay; none where that cannot be read."""
+    try:
+        fields = dict(zip(columns, row.split(b"\t"), strict=True))
+        cost, named = int(fields["cost_nano_usd"]), fields["budget_period_ids"]
+        periods = [] if named == b"\\N" else [int(each) for each in named.strip(b"{}").split(b",")]
+    except (KeyError, ValueError):
+        return 0, []
+    return cost, periods if 0 < cost <= _MAX_BIGINT and all(0 < each <= _MAX_BIGINT for each in periods) else []
 
 
 async def _lines(rows: Sequence[bytes]) -> AsyncIterator[bytes]:

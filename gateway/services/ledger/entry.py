@@ -128,7 +128,7 @@ class Entry:
     true for the one attempt whose outcome the client saw. `error_code` is a name from `gateway.errors`, or empty.
     `first_byte_ms` is -1 where none came. `budgets` are the ids of the budget_periods that its cost is added to, as
     PostgreSQL writes an array (`{12,15}`), or empty; `end_user` and `tags` are for reports. None of these three
-    changes after the start.
+    changes after the start. `indispensable` is an attempt whose row may not be dropped: a hard budget pays for it.
     """
 
     request_id: str
@@ -148,6 +148,7 @@ class Entry:
     budgets: str = ""
     end_user: str = ""
     tags: tuple[str, ...] = ()
+    indispensable: bool = False
     # The journal's own: the rendered head, its checksum and the rendered details, where the start record lies, bytes
     # kept for the end record.
     head: bytes = field(default=b"", repr=False)

@@ -98,7 +98,7 @@ class Journal:
         """Write down that `entry` is about to be sent and set aside room for its end.
 
         Raises GatewayError(journal_unavailable) where there is no room: then nothing may be sent. Where the bound says
-        that a full journal drops rows, it counts this one, and `end` will do nothing.
+        that a full journal drops rows, it counts this one, and `end` will do nothing; an indispensable one is refused.
         """
         record = start_record(entry)
         size = len(record)
@@ -106,7 +106,7 @@ class Journal:
         current = self._current
         if current.written + size + reserve + self._reserved > current.capacity:
             if self._is_full(size + reserve):
-                self.bound.note_attempt(self.directory)
+                self.bound.note_attempt(self.directory, droppable=not entry.indispensable)
                 return
             current = self._rotate(size + reserve)
         position = current.written

@@ -44,6 +44,15 @@ CREATE TEMPORARY TABLE IF NOT EXISTS usage_costs_staging_0010 (
     tags TEXT[]
 ) ON COMMIT DELETE ROWS;
 
+-- name: lose
+-- What a row cost that is in the dead letters counts as spent in each period; gives what is spent of it then.
+WITH locked AS (
+    SELECT id FROM budget_periods WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE
+)
+UPDATE budget_periods AS p SET lost_nano_usd = least(p.lost_nano_usd::numeric + $2::bigint, 9223372036854775807)::bigint
+FROM locked WHERE p.id = locked.id
+RETURNING p.id, least(p.settled_nano_usd::numeric + p.lost_nano_usd, 9223372036854775807)::bigint AS total;
+
 -- name: insert
 -- Gives the number of new rows and, for each budget period that rows name: what all of them cost, what the new ones
 -- cost, and what is settled and lost of it now. A cost below zero is no cost: it is released, which is kept by itself, so

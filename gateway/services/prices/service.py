@@ -27,6 +27,9 @@ FIGURES: Final = (
     "search_unit",
 )
 FILE_NAME: Final = "prices.json"
+# Where a declared price holds: a model's own name, and one of its targets, `provider/model`. The name is empty for what
+# is asked for by the target's name.
+Place = tuple[str, str]
 _MAX_KNOWN: Final = 4096
 # gpt-4o-2024-08-06, claude-sonnet-4-5-20250929, claude-3-5-sonnet@20240620
 _SNAPSHOT = re.compile(r"(-\d{4}-\d{2}-\d{2}|[-@]\d{8})$")
@@ -43,31 +46,29 @@ _ONE_PRICE: Final = {"azure_v1": "azure"}
 class Prices:
     """All known prices. The file stays as it is in memory; a model's line is read when it is first asked for."""
 
-    def __init__(self, data: bytes, overrides: Mapping[str, PriceOverride]) -> None:
+    def __init__(self, data: bytes, overrides: Mapping[Place, PriceOverride]) -> None:
         self._data = data
-        self._overrides = {name: make_price(given) for name, given in overrides.items()}
+        self._overrides = {place: make_price(given) for place, given in overrides.items()}
         self._known: dict[tuple[str, str], Price | None] = {}
         header = orjson.loads(data[: data.index(b"\n")] + b"}}")
         self.source: str = header["source"]
         self.date: str = header["date"]
 
     @classmethod
-    def load(cls, overrides: Mapping[str, PriceOverride]) -> Prices:
-        """The packaged prices, and before them `overrides`: the configuration's, by the model name clients ask for."""
+    def load(cls, overrides: Mapping[Place, PriceOverride]) -> Prices:
+        """The packaged prices, and before them `overrides`: the configuration's, by where they hold."""
         return cls(files(__package__).joinpath(FILE_NAME).read_bytes(), overrides)
 
-    def find(self, provider_type: str, model: str, asked: str | None = None) -> Price | None:
+    def find(self, provider_type: str, model: str, place: Place | None = None) -> Price | None:
         """What `model` costs at a provider of this type; None where nobody knows.
 
-        `asked` is the name that the client used: a price declared for it wins, then one for `model`. Then the price
-        map: the very name, if it is this provider's; the name behind the provider's (`groq/…`); both without the date
-        of a snapshot; a fine-tuned model's as that of its base. Another provider's price for the same name is never
-        taken, except for the type `litellm`, whose model names begin with the provider.
+        A price that is declared for `place` wins. Then the price map: the very name, if it is this provider's; the name
+        behind the provider's (`groq/…`); both without the date of a snapshot; a fine-tuned model's as that of its base.
+        Another provider's price for the same name is never taken, except for the type `litellm`, whose model names
+        begin with the provider.
         """
-        if self._overrides:
-            for name in (asked, model):
-                if name is not None and (declared := self._overrides.get(name)) is not None:
-                    return declared
+        if place is not None and (declared := self._overrides.get(place)) is not None:
+            return declared
         wanted = (provider_type, model)
         if wanted not in self._known:
             if len(self._known) >= _MAX_KNOWN:

@@ -138,6 +138,7 @@ def _route(model: ModelSettings, accounts: Mapping[str, Account], breakers: Brea
             priority=declared.priority,
             options={} if model.max_tokens is None else {"max_tokens": str(model.max_tokens)},
             policy=model.lacking,
+            serves=model.name,
         )
 
     in_force = [target(declared) for declared in model.targets if declared.provider in accounts]

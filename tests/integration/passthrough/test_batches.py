@@ -277,6 +277,18 @@ async def test_a_worker_that_dies_before_the_last_step_leaves_a_row_that_is_not_
         assert await metered(site) == before
 
 
+async def test_a_price_that_is_declared_for_a_target_holds_for_its_batches(site_with: Any) -> None:
+    async with site_with(OFTEN) as site:
+        price = {"input_usd_per_mtok": "1", "output_usd_per_mtok": "2"}
+        model = {"name": "house", "targets": [{"provider": "lab", "model": "house-7b", "price": price}]}
+        status, made, _ = await site.call("POST", "/admin/models", MASTER, json=model)
+        assert (status, made["targets"][0]["price"]) == (201, price)
+        batch_id = await make_batch(site, await site.key("red"))
+        site.provider.end(batch_id, model="house-7b", usage=USAGE)
+        (row,) = await metered(site)
+        assert row["cost_nano_usd"] == 1000 * 1000 + 100 * 2000
+
+
 async def test_what_the_master_key_only_looked_at_is_not_metered(site_with: Any) -> None:
     async with site_with(SELDOM) as site:
         site.provider.objects["batch"]["batch_x"] = {"id": "batch_x", "object": "batch", "status": "completed"}
@@ -285,7 +297,8 @@ async def test_what_the_master_key_only_looked_at_is_not_metered(site_with: Any)
 
 
 async def test_nothing_is_recorded_while_metering_is_off(site_with: Any) -> None:
-    async with site_with(OFTEN + "\nstages: {meter: {enabled: false}}") as site:
+    off = ", ".join(f"{name}: {{enabled: false}}" for name in ("meter", "admit", "limit_rate", "check_budget"))
+    async with site_with(f"{OFTEN}\nstages: {{{off}}}") as site:
         await make_batch(site, await site.key("red"))
         assert await site.worker.postgres.fetchval("SELECT count(*) FROM gateway_batches") == 0
 

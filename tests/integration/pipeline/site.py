@@ -49,8 +49,8 @@ from gateway.wire.openai import CHAT
 from tests.integration.services.governed import ACTOR, add_key
 from tests.unit.upstream.fakes import Clock, FakeLine, FakeWatcher, Script, target
 
-INPUT_NANO = 1_000  # a token of `m`, and of all targets but those that `prices` names
-OUTPUT_NANO = 10_000
+INPUT_NANO = 1_000
+OUTPUT_NANO = 10_000  # both where `prices` are not given, which are by target
 USD = 1_000_000_000
 
 
@@ -129,6 +129,7 @@ class Site:
         self._budgets = BudgetRegister(postgres, budgets.catch_up)
         self.lines: dict[str, FakeLine] = {}
         self.watcher = FakeWatcher()
+        self.overruns: list[tuple[int, int, int]] = []  # a period, what was reserved and what was billed
 
     def serve(
         self,
@@ -136,23 +137,30 @@ class Site:
         without: tuple[str, ...] = (),
         account: str = "openai",
         attempts: int = 1,
+        fallbacks: tuple[str, ...] = (),
         tokenizers: Tokenizers | None = None,
         **lines: FakeLine,
     ) -> None:
-        """Have these upstreams behind `m` and its alias `alias`. `without`: stages that are switched off."""
+        """Have these upstreams behind `m` and its alias `alias`. `without`: stages that are switched off. `fallbacks`:
+        those that are models of their own, of that name, which `m` falls back to."""
         self.lines = {name.replace("_", "-"): line for name, line in lines.items()}
         plain = PriceOverride(INPUT_NANO * 1000, OUTPUT_NANO * 1000)
-        known = {"m": plain, "alias": plain} if prices is None else dict(prices)
-        meter = Meter(self.book, Prices.load(known), self.metrics)  # type: ignore[arg-type]
-        self.targets = [target(line, model=name) for name, line in self.lines.items()]
+        self.targets = [
+            target(line, model=name, serves=name if name in fallbacks else "m") for name, line in self.lines.items()
+        ]
+        at = {one.model: (one.serves, one.name) for one in self.targets}
+        known = {name: plain for name in at} if prices is None else prices
+        meter = Meter(self.book, Prices.load({at[name]: each for name, each in known.items()}), self.metrics)  # type: ignore[arg-type]
         for place, one in enumerate(self.targets):
             one.priority = place
             one.account.type = account
-        route = Route("m", tuple(self.targets))
-        aliased = Route("alias", route.targets, alias_of="m")
-        routing = Routing(Routes({"m": route, "alias": aliased}, ("p",), lambda *_: None, ()), random.Random(1))
+        own = tuple(one for one in self.targets if one.serves == "m")
+        routes = {one.serves: Route(one.serves, (one,)) for one in self.targets if one.serves != "m"}
+        routes["m"] = Route("m", own, fallbacks, fallbacks)
+        routes["alias"] = Route("alias", own, fallbacks, fallbacks, alias_of="m")
+        routing = Routing(Routes(routes, ("p",), lambda *_: None, ()), random.Random(1))
         book = None if "limit_rate" in without else self.rules
-        governor = Governor(meter, self.quota, book, self.purse, Queues(0.0, 0), tokenizers)
+        governor = Governor(meter, self.quota, book, self.purse, Queues(0.0, 0), self, tokenizers)
         options = RetryOptions(attempts=attempts, base_delay_s=0.0, max_delay_s=0.01)
         passages = Passages(_fetch_nothing)
         dispatch = Dispatch(governor, options, RetryBudget(options, Clock()), self.watcher, random.Random(1), passages)
@@ -166,7 +174,11 @@ class Site:
             CheckBudget(self.purse),
             meter,
         ]
-        self.pipeline = Pipeline([stage for stage in stages if stage.name not in without], dispatch)
+        self.pipeline = Pipeline([stage for stage in stages if stage.name not in without], dispatch, self.purse)
+
+    def exceeded(self, period_id: int, *, reserved_nano_usd: int, billed_nano_usd: int) -> None:
+        """In the place of the alerts."""
+        self.overruns.append((period_id, reserved_nano_usd, billed_nano_usd))
 
     async def make_key(self, **fields: Any) -> Key:
         """A key that is in the database, so that something can be set on it."""

@@ -10,6 +10,8 @@ import orjson
 import pytest
 
 from gateway.pipeline.call import Call
+from gateway.pipeline.pipeline import Pipeline
+from gateway.pipeline.stage import Stage
 from gateway.pipeline.stages.meter import Meter
 from gateway.services.keys.key import Key
 from gateway.services.prices.price import PriceOverride
@@ -100,6 +102,40 @@ async def test_a_key_that_was_rotated_goes_on_with_its_budget(site: Site) -> Non
     answer = await site.ask(again, max_tokens=1000)
     assert answer.headers["x-gateway-max-tokens-clamped"]
     assert answer.call.budget_left_nano_usd is not None
+
+
+async def test_an_attempt_may_not_go_unrecorded_where_one_of_its_budgets_is_hard(site: Site) -> None:
+    site.serve(up=FakeLine(whole()))
+    key = await site.make_key()
+    await site.ask(key)
+    await site.budget("key", key.id, USD, hard=False)
+    await site.ask(key)
+    await site.budget("global", None, USD)
+    await site.ask(key)
+    assert [entry.indispensable for entry in site.book.started] == [False, False, True]
+
+
+async def test_a_stage_that_chooses_a_model_can_ask_what_is_left(site: Site) -> None:
+    seen: list[int | None] = []
+
+    class Router(Stage):
+        name = "router"
+
+        async def on_request(self, call: Call) -> None:
+            seen.append(call.budget_left_nano_usd)
+
+    site.serve(up=FakeLine(whole(usage=used(7, 1000))))
+    stages = [*site.pipeline.stages]
+    place = [stage.name for stage in stages].index("choose_route")
+    site.pipeline = Pipeline([*stages[:place], Router(), *stages[place:]], site.pipeline._dispatch, site.purse)
+    key = await site.make_key()
+    await site.ask(key)
+    await site.budget("key", key.id, 5 * CENT)
+    await site.budget("model", "m", CENT * 3)
+    await site.ask(key, max_tokens=1000)
+    await site.ask(key, max_tokens=1000)
+    cost = 7 * INPUT_NANO + 1000 * OUTPUT_NANO
+    assert seen == [None, 5 * CENT, 5 * CENT - cost]
 
 
 async def test_a_soft_budget_is_only_written_down(site: Site) -> None:
@@ -258,7 +294,7 @@ async def test_a_rerank_is_paid_for_by_its_search_units(site: Site) -> None:
         "results": [{"index": 0, "relevance_score": 0.5}],
         "meta": {"billed_units": {"search_units": 1}},
     }
-    prices = {"m": PriceOverride(0, 0, search_unit=2_000_000_000)}  # a fifth of a cent
+    prices = {"up": PriceOverride(0, 0, search_unit=2_000_000_000)}  # a fifth of a cent
     site.serve(prices, up=FakeLine(Script(reads=[orjson.dumps(answer)])))
     site.targets[0].account.dialect = COHERE
     key = await site.make_key()

@@ -69,19 +69,28 @@ async def test_an_answer_that_tells_no_usage_costs_all_that_was_set_aside_and_is
     assert entry.cost_nano_usd == site.out_nano_usd() > 1000 * OUTPUT_NANO
 
 
-async def test_what_is_reported_beyond_the_worst_case_is_charged_in_full_and_counted(site: Site) -> None:
+async def test_what_is_reported_beyond_the_worst_case_is_charged_in_full_counted_and_told(site: Site) -> None:
     site.serve(up=FakeLine(whole(usage=used(7, 5000))))
+    await site.budget("global", None, USD, hard=False)
+    await site.budget("model", "m", USD)
     await site.ask(await paid(site), max_tokens=100)
     cost = 7 * INPUT_NANO + 5000 * OUTPUT_NANO
     assert site.book.ended[0].cost_nano_usd == cost
-    assert site.out_nano_usd() == cost
+    assert site.out_nano_usd() == 2 * cost
     assert site.metrics.total("reservation_exceeded_total") == 1
+    hard = "SELECT p.id FROM budget_periods p JOIN cost_budgets b ON b.id = p.budget_id WHERE b.hard"
+    periods = {row["id"] for row in await site.postgres.fetch(hard)}
+    assert len(periods) == 2
+    (reserved,) = {reserved for _, reserved, _ in site.overruns}
+    assert 100 * OUTPUT_NANO < reserved < cost
+    assert sorted(site.overruns) == [(period, reserved, cost) for period in sorted(periods)]
 
 
 async def test_a_usual_answer_is_not_counted_as_beyond_its_worst_case(site: Site) -> None:
     site.serve(up=FakeLine(whole()))
     await site.ask(await paid(site))
     assert site.metrics.total("reservation_exceeded_total") == 0
+    assert site.overruns == []
 
 
 TEXT = "word " * 40

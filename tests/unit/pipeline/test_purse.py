@@ -113,6 +113,24 @@ async def test_a_hard_budget_has_a_counter_of_its_allowance_and_a_soft_one_none(
     assert period_id_of(hard.counter.name) == 2
 
 
+async def test_what_is_left_can_be_told_before_anything_was_asked_for_and_without_waiting() -> None:
+    end_users = budget("end_user", "k1", id="each", limit_nano_usd=80)
+    bench = Bench(budget(limit_nano_usd=900), budget("model", "m", limit_nano_usd=400), end_users)
+    bench.budgets.gate.clear()
+    left = bench.purse.left_nano_usd
+    assert [left(KEY, "", {}), left(KEY, "other", {}), left(KEY, "m", {}), left(KEY, "m", {"user": "ann"})] == [
+        900, 900, 400, 80
+    ]  # fmt: skip
+    assert left(Key(id=None, name="master", is_master=True), "m", {}) is None
+    assert left(Key(id="k2", name="b"), "", {}) is None
+    bench.budgets.gate.set()
+    caller, _ = await bench.purse.of_call(KEY, "m", "")
+    assert left(KEY, "", {}) == 650  # by the ledger: 950 with what was topped up, and 300 spent
+    assert caller.counter is not None
+    caller.counter.available = 20
+    assert left(KEY, "", {}) == 20
+
+
 async def test_who_pays_is_known_until_a_period_ends_a_budget_changes_or_the_key_does() -> None:
     bench = Bench(budget(), budget("team", "t2"))
     first = await bench.purse.of_call(KEY, "m", "")

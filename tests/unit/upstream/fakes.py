@@ -316,7 +316,8 @@ def target(line: FakeLine, name: str = "p", model: str = "up-1", **more: Any) ->
         manner=more.pop("manner", None) or Manner(variations=more.pop("variations", Variations())),
         local=False,
     )
-    return Target(account, model, Breaker(options, clock), more.pop("limits", LIMITS))
+    limits = more.pop("limits", LIMITS)
+    return Target(account, model, Breaker(options, clock), limits, serves=more.pop("serves", ""))
 
 
 class Bench:

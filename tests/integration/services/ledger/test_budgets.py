@@ -67,9 +67,19 @@ async def test_what_an_unknown_period_would_get_is_nobodys_and_stops_no_row(post
     await ledger.close()
 
 
-async def test_a_batch_that_is_bisected_is_told_of_once_and_without_the_refused_row(
-    postgres: Postgres, tmp_path: Path
+async def test_a_row_that_is_refused_counts_as_lost_once_however_often_its_batch_is_tried(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    copy_all = Copier._copy_all
+    broke: list[int] = []
+
+    async def breaking(self: Copier, *given: Any) -> Any:
+        if self.refused_rows and not broke:
+            broke.append(1)
+            raise OSError("the connection broke")
+        return await copy_all(self, *given)
+
+    monkeypatch.setattr(Copier, "_copy_all", breaking)
     period = await make_period(postgres)
     told = Told()
     ledger = await Ledger.open(tmp_path, postgres, QUICK, settlements=told)
@@ -81,8 +91,11 @@ async def test_a_batch_that_is_bisected_is_told_of_once_and_without_the_refused_
         ledger.start(one)
         ledger.end(complete(one))
     assert await ledger.flush(30)
-    assert ledger.refused_rows == 1
-    assert await settled(postgres, period) == told.deltas[ledger.journal_id][period] == 39 * COST_NANO_USD
+    assert (ledger.refused_rows, broke) == (1, [1])
+    assert await settled(postgres, period) == 39 * COST_NANO_USD
+    lost = await postgres.fetchval("SELECT lost_nano_usd FROM budget_periods WHERE id = $1", period)
+    assert lost == COST_NANO_USD
+    assert told.deltas[ledger.journal_id][period] == told.totals[period] == 40 * COST_NANO_USD
     await ledger.close()
 
 

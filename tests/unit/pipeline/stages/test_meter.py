@@ -88,7 +88,7 @@ async def test_flex_and_priority_have_their_own_prices(tier: object, times: floa
 async def metered(dialect: Dialect, endpoint: Endpoint, model: str, script: Script, **fields: Any) -> FakeLedger:
     """What the ledger was told of one request; 2 USD for a thousand searches, 1 USD for a million tokens."""
     ledger = FakeLedger()
-    prices = Prices.load({"priced": PriceOverride(1_000_000, 0, search_unit=2_000_000_000)})
+    prices = Prices.load({("", f"p/{model}"): PriceOverride(1_000_000, 0, search_unit=2_000_000_000)})
     meter = Meter(ledger, prices, Metrics.in_memory())  # type: ignore[arg-type]
     options = RetryOptions(attempts=1)
     watcher = FakeWatcher()

@@ -43,7 +43,7 @@ def prices() -> Prices:
             input_cost_per_token_above_200k_tokens_flex=10e-6,
         ),
     }  # fmt: skip
-    overrides = {"declared": PriceOverride(11, 12), "gpt-4o-mini": PriceOverride(13, 14, cached=1)}
+    overrides = {("declared", "up/gpt-4o"): PriceOverride(11, 12), ("", "up/gpt-4o"): PriceOverride(13, 14, cached=1)}
     return Prices(render(models, source="test", date="2026-11-01"), overrides)
 
 
@@ -100,13 +100,18 @@ def test_a_price_is_never_guessed_or_taken_from_another_provider(prices: Prices,
     assert prices.find(provider_type, name) is None
 
 
-def test_the_configuration_wins_first_by_the_name_asked_for_then_by_the_model(prices: Prices) -> None:
-    asked = prices.find("openai", "gpt-4o", "declared")
-    target = prices.find("openai", "gpt-4o-mini", "unheard-of")
-    assert asked is not None
-    assert target is not None
-    assert (asked.input, asked.output, asked.cached, asked.reasoning) == (11, 12, 11, 12)
-    assert (target.input, target.cached) == (13, 1)
+def test_a_declared_price_wins_for_the_models_own_targets_and_nowhere_else(prices: Prices) -> None:
+    declared = prices.find("openai", "gpt-4o", ("declared", "up/gpt-4o"))
+    direct = prices.find("openai", "gpt-4o", ("", "up/gpt-4o"))
+    assert declared is not None
+    assert direct is not None
+    assert (declared.input, declared.output, declared.cached, declared.reasoning) == (11, 12, 11, 12)
+    assert (direct.input, direct.cached) == (13, 1)
+    for place in (None, ("smart", "up/gpt-4o"), ("declared", "lab/gpt-4o"), ("", "lab/gpt-4o")):
+        known = prices.find("openai", "gpt-4o", place)
+        assert known is not None
+        assert known.input == 1_000_000
+    assert prices.find("lab", "declared", ("declared", "lab/other")) is None
 
 
 def test_limits_tiers_and_services_come_along(prices: Prices) -> None:

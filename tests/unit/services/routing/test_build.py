@@ -57,6 +57,11 @@ def test_a_target_has_its_accounts_address_credentials_and_limits(tmp_path: Path
     assert route.targets[0].limits.first_byte_s == 7
     assert "logprobs" in accounts["fast"].variations.unsupported
     assert route.context_fallbacks == ("large",)
+    alias = routes.find("tiny")
+    direct = routes.find_direct("lab/small-1")
+    assert alias is not None
+    assert direct is not None
+    assert [target.serves for target in (*route.targets, *alias.targets, *direct.targets)] == [*["small"] * 4, ""]
 
 
 def test_an_alias_leads_to_the_same_targets(tmp_path: Path) -> None:
