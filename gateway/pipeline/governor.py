@@ -181,11 +181,9 @@ class Governor:
             amounts.append((pot.counter, reservation.amount))
         refusal = await self._quota.acquire(amounts)
         if refusal is None:
-            held = reservation.all_rules
-            reservation.held = [counter for rules in held for counter in rules.held]
-            reservation.requests = [
-                (one, one.window) for rules in held for one, _ in rules.requests if one.kind == RATE
-            ]
+            kept = reservation.all_rules
+            reservation.held = [counter for rules in kept for counter in rules.held]
+            reservation.requests = [(rate, rate.window) for rules in kept for rate in rules.rates]
             reservation.tokens = [(counter, amount, counter.window) for counter, amount in tokens]
         return refusal
 

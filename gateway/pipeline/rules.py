@@ -39,15 +39,15 @@ _LONG_WAIT_S: Final = 60.0
 
 class Rules:
     """The counters of some limits: `requests` are taken one by one, `held` are those of them that are given back when
-    the request ends, `tokens` are taken by as many as it may use. `names` have each limit's scope and what it is."""
+    the request ends, `rates` the others, `tokens` are taken by as many as it may use. `names` have each limit's scope
+    and what it is."""
 
-    __slots__ = ("held", "names", "requests", "tokens")
+    __slots__ = ("held", "names", "rates", "requests", "tokens")
 
     def __init__(self, quota: Quota, limits: Iterable[Limit]) -> None:
         self.names: dict[Counter, tuple[str, str]] = {}
         requests: list[Counter] = []
         tokens: list[Counter] = []
-        self.held: tuple[Counter, ...] = ()
         for limit in limits:
             for field, window_s, what in _REQUESTS:
                 self._add(quota, limit, field, RATE, window_s, what, requests)
@@ -56,6 +56,7 @@ class Rules:
                 self._add(quota, limit, field, RATE, window_s, what, tokens)
         self.requests = tuple((counter, 1) for counter in requests)
         self.held = tuple(counter for counter in requests if counter.kind == HELD)
+        self.rates = tuple(counter for counter in requests if counter.kind == RATE)
         self.tokens = tuple(tokens)
 
     @property
