@@ -35,8 +35,9 @@ from gateway.services.ledger.settlements import Settled
 from gateway.services.limits.register import LimitRegister
 from gateway.services.limits.service import Limits
 from gateway.services.quota.inspection import Inspection
+from gateway.services.quota.options import QuotaOptions
 from gateway.services.quota.rollcall import Rollcall
-from gateway.services.quota.service import Quota, QuotaOptions
+from gateway.services.quota.service import Quota
 from gateway.services.tokenizers.service import Tokenizers
 from gateway.settings import Settings
 from gateway.store.postgres import Postgres

@@ -23,7 +23,7 @@ from gateway.services.bounds.output import with_cap
 from gateway.services.bounds.texts import Counted, size_of, texts_of
 from gateway.services.bounds.worst_case import Bound, worst_case
 from gateway.services.quota.ask import Refusal
-from gateway.services.quota.counter import MONEY, RATE, Counter
+from gateway.services.quota.counter import MONEY, Counter
 from gateway.services.quota.service import Quota
 from gateway.services.tokenizers.service import Tokenizers
 from gateway.upstream.job import Outcome

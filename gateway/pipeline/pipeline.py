@@ -76,10 +76,7 @@ class Pipeline:
             _log.exception("request %s failed", call.request_id)
             call.error = GatewayError("internal_error", "The gateway failed to handle this request.")
         finally:
-            if reply is not None:
-                call.status = reply.status
-            elif call.error is not None and not call.status:
-                call.status = call.error.status
+            _note_status(call, reply)
             if self._has_ends or call.governed is not None or call.once is not None:
                 await self._end(call, begun)
         if reply is None and call.error is not None and call.broken is None:
@@ -127,6 +124,13 @@ class Pipeline:
                 _log.exception("stage %s failed to look at a chunk of %s", stage.name, call.request_id)
                 if not stage.optional:
                     raise GatewayError("internal_error", "The gateway failed to handle this request.") from error
+
+
+def _note_status(call: Call, reply: Reply | None) -> None:
+    if reply is not None:
+        call.status = reply.status
+    elif call.error is not None and not call.status:
+        call.status = call.error.status
 
 
 def _begin_of(stage: Stage) -> _Begin:

@@ -17,9 +17,9 @@ from gateway.upstream.target import Target
 class Reservation:
     """What is set aside for one attempt: `amount` nano-dollars at each hard one of `pots`, and units of the target's
     limits, its `rules`, and of those of the model that it falls back to, `of_model`: `requests` and `tokens` of rates,
-    with the windows that they are of, and `held` until it ends. `periods` are the ids of the pots, as the ledger wants them.
-    `clamped`: the answer's cap is what the budgets had left; `all_seen`: of a cut stream nothing costs but what came;
-    `counted`: it has been tried to count the prompt's tokens."""
+    with the windows that they are of, and `held` until it ends. `periods` are the ids of the pots, as the ledger wants
+    them. `clamped`: the answer's cap is what the budgets had left; `all_seen`: of a cut stream nothing costs but what
+    came; `counted`: it has been tried to count the prompt's tokens."""
 
     __slots__ = (
         "all_seen",

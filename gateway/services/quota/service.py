@@ -8,7 +8,6 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from redis.exceptions import RedisError
@@ -27,6 +26,7 @@ from gateway.services.quota.exchange import (
     read_answer,
 )
 from gateway.services.quota.leases import Leases
+from gateway.services.quota.options import QuotaOptions
 from gateway.services.quota.outage import LastWord, waits_for_share
 from gateway.services.quota.scripts import Scripts, check_policy
 from gateway.services.quota.silence import MUTE_S, Silence
@@ -46,17 +46,6 @@ _PATIENCE: Final = 0.2  # of a lease: so long journals of dead workers may take 
 _LOOK: Final = 0.02
 _CLOSING_S: Final = 1.0
 _AWAY: Final = (GatewayError, RedisError, OSError)
-
-
-@dataclass(frozen=True, slots=True)
-class QuotaOptions:
-    """After `lease_s` without a word from it a worker's HELD units are free, and before that it stops spending; so long
-    counters that were lost stay closed, too, where there are other workers. One that was silent for `gone_s` is not
-    counted among those alive. `store_timeout_s` is the longest that a request waits for Valkey."""
-
-    lease_s: float = 5.0
-    gone_s: float = 3.0
-    store_timeout_s: float = 0.05
 
 
 async def _nothing() -> None:

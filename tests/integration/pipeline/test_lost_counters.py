@@ -18,7 +18,7 @@ from gateway.services.keys.key import Key
 from gateway.services.ledger.service import Ledger, LedgerOptions
 from gateway.services.quota.exchange import EPOCH_KEY, counter_key
 from gateway.services.quota.inspection import Inspection
-from gateway.services.quota.service import QuotaOptions
+from gateway.services.quota.options import QuotaOptions
 from gateway.store.audit import CLI
 from gateway.store.embedded import StoreAddresses
 from gateway.store.follower import nobody_follows

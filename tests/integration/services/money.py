@@ -17,7 +17,8 @@ from gateway.services.ledger.settlements import Settled
 from gateway.services.quota.counter import MONEY, Counter
 from gateway.services.quota.exchange import EPOCH_KEY, Opening, counter_key, money_key
 from gateway.services.quota.inspection import Inspection
-from gateway.services.quota.service import Quota, QuotaOptions
+from gateway.services.quota.options import QuotaOptions
+from gateway.services.quota.service import Quota
 from gateway.store.follower import nobody_follows
 from gateway.store.postgres import Postgres
 from gateway.store.valkey import Valkey

@@ -19,7 +19,8 @@ import pytest
 from gateway.errors import GatewayError
 from gateway.services.quota.counter import HELD, MONEY, RATE, Counter, Kind, OnStoreFailure
 from gateway.services.quota.exchange import EPOCH_KEY, Opening
-from gateway.services.quota.service import Quota, QuotaOptions
+from gateway.services.quota.options import QuotaOptions
+from gateway.services.quota.service import Quota
 from gateway.store.embedded import EmbeddedStores
 from gateway.store.valkey import Valkey
 

@@ -11,6 +11,7 @@ import pytest
 from gateway.errors import GatewayError
 from gateway.pipeline.call import Call
 from gateway.pipeline.references import References
+from gateway.pipeline.stage import take_turn
 from gateway.pipeline.stages.check_references import CheckReferences
 from gateway.services.keys.key import Key
 from gateway.services.ownership.service import Owned, Owner
@@ -64,12 +65,12 @@ def stage(others: frozenset[str] = frozenset(), **own: str) -> tuple[CheckRefere
 async def test_a_request_goes_where_its_files_lie_and_so_do_its_fallbacks() -> None:
     checking, _ = stage(file_1="there")
     one = call(FILES, saying(PART))
-    await checking.on_request(one)
+    await take_turn(checking, one)
     assert [found.provider for found in one.targets] == ["there"]
     assert [found.provider for found in one.context_fallbacks] == ["there"]
     checking, _ = stage(file_1="nowhere")
     with pytest.raises(GatewayError) as refused:
-        await checking.on_request(call(FILES, saying(PART)))
+        await take_turn(checking, call(FILES, saying(PART)))
     assert refused.value.code == "no_provider"
 
 
@@ -97,16 +98,16 @@ async def test_a_request_goes_where_its_files_lie_and_so_do_its_fallbacks() -> N
 async def test_whatever_is_not_the_callers_own_is_missing(body: bytes, endpoint: Endpoint) -> None:
     checking, ownership = stage()
     with pytest.raises(GatewayError) as refused:
-        await checking.on_request(call(FILES, body, endpoint))
+        await take_turn(checking, call(FILES, body, endpoint))
     assert (refused.value.code, refused.value.status) == ("not_found", 404)
     assert ownership.asked
-    await checking.on_request(call(MASTER, body, endpoint))  # whom everything is open to
+    await take_turn(checking, call(MASTER, body, endpoint))  # whom everything is open to
 
 
 async def test_a_key_without_the_word_is_refused_and_nobody_is_asked() -> None:
     checking, ownership = stage(file_1="here")
     with pytest.raises(GatewayError) as refused:
-        await checking.on_request(call(PLAIN, saying(PART)))
+        await take_turn(checking, call(PLAIN, saying(PART)))
     assert (refused.value.code, refused.value.status) == ("endpoint_not_allowed", 403)
     assert "'files'" in refused.value.message
     assert ownership.asked == []
@@ -117,12 +118,12 @@ async def test_of_two_equal_keys_the_provider_is_sent_the_one_that_was_looked_at
     checking, _ = stage(file_1="here")
     raw = orjson.dumps(saying(PART)).replace(b'"file_id":', b'"file_id":%b,"file_id":' % first)
     one = call(FILES, raw)
-    await checking.on_request(one)
+    await take_turn(checking, one)
     assert one.body.count(b"file_id") == 1
     assert orjson.loads(one.body) == saying(PART)
     others = raw.replace(b'"file_id":"file-1"}', b'"file_id":"file-2"}')
     with pytest.raises(GatewayError):
-        await checking.on_request(call(FILES, others))
+        await take_turn(checking, call(FILES, others))
 
 
 @pytest.mark.parametrize(
@@ -144,33 +145,33 @@ async def test_of_two_equal_keys_the_provider_is_sent_the_one_that_was_looked_at
 async def test_the_clients_own_data_refers_to_nothing(body: dict[str, Any]) -> None:
     checking, ownership = stage()
     for key in (FILES, PLAIN):
-        await checking.on_request(call(key, body))
+        await take_turn(checking, call(key, body))
     assert ownership.asked == []
 
 
 async def test_a_file_that_a_tool_has_made_may_be_told_of_unless_it_is_anothers() -> None:
     output = {"type": "bash_code_execution_output", "file_id": "file-1"}
     body = saying({"type": "bash_code_execution_tool_result", "content": {"content": [output]}})
-    await stage()[0].on_request(call(PLAIN, body, MESSAGES))
+    await take_turn(stage()[0], call(PLAIN, body, MESSAGES))
     with pytest.raises(GatewayError) as refused:
-        await stage(frozenset({"file-1"}))[0].on_request(call(PLAIN, body, MESSAGES))
+        await take_turn(stage(frozenset({"file-1"}))[0], call(PLAIN, body, MESSAGES))
     assert refused.value.code == "not_found"
 
 
 async def test_documents_to_be_ranked_are_data() -> None:
     checking, ownership = stage()
     body = {"model": "m", "query": "x", "documents": [{"text": "a", "file_id": "file-1"}]}
-    await checking.on_request(call(PLAIN, body, RERANK))
+    await take_turn(checking, call(PLAIN, body, RERANK))
     assert ownership.asked == []
 
 
 async def test_only_a_key_with_the_word_has_an_answer_stored() -> None:
     checking, _ = stage()
     with pytest.raises(GatewayError) as refused:
-        await checking.on_request(call(FILES, saying("x", store=True)))
+        await take_turn(checking, call(FILES, saying("x", store=True)))
     assert (refused.value.code, refused.value.param) == ("endpoint_not_allowed", "store")
     for key in (STORING, MASTER):
-        await checking.on_request(call(key, saying("x", store=True)))
+        await take_turn(checking, call(key, saying("x", store=True)))
     with pytest.raises(GatewayError) as refused:
-        await checking.on_request(call(STORING, saying("x", store="yes")))
+        await take_turn(checking, call(STORING, saying("x", store="yes")))
     assert (refused.value.code, refused.value.param) == ("invalid_field", "store")
