@@ -64,6 +64,7 @@ class Metrics:
 
         self.key_lookups: CounterFamily = counter("key_lookups_total")
         self.limit_refusals: CounterFamily = counter("limit_refusals_total")
+        self.store_waits: CounterFamily = counter("store_waits_total")
         self.quota_decisions: CounterFamily = counter("quota_decisions_total")
         self.quota_rebuilds: CounterFamily = counter("quota_rebuilds_total")
         self.quota_away: GaugeFamily = gauge("quota_away_seconds")

@@ -191,6 +191,14 @@ TABLE: Final[tuple[Spec, ...]] = (
         ("how",),
         cap=10,
     ),
+    Spec(
+        "store_waits_total",
+        _C,
+        "Requests that went to an upstream, by whether they had to wait for PostgreSQL or Valkey before the first try: "
+        "no or yes.",
+        ("waited",),
+        cap=4,
+    ),
     Spec("quota_rebuilds_total", _C, "Times that the counters in Valkey were begun anew because they were lost."),
     Spec(
         "quota_away_seconds", _G, "How long Valkey has been away for the worker that misses it most.", across=Across.MAX

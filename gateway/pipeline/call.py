@@ -41,9 +41,10 @@ class Call:
     `once` where it is to be answered once, `governed` where limits or budgets apply, the `pots` that pay for it,
     `cost_nano_usd`, `reserved`, what is set aside for the attempt under way, and `entry`, the ledger's row of the one
     that ended last. `uncapped` is the body, the document and the canonical one as they were before a budget had the
-    answer's length capped. Set by the pipeline: the `purse` that knows of budgets, where they are kept. Set by
-    dispatch: `outcomes` (one an attempt), `broken` (what ended a stream that had begun), `first_token_at`. Set by the
-    recorder: `duration_s`, whom to tell of the first token, and `trace` and `begin_span` where the request is traced.
+    answer's length capped. Set by the pipeline: the `purse` that knows of budgets, where they are kept, and
+    `waited`, whether anything was waited for before the first try (None: it is not the pipeline's). Set by dispatch:
+    `outcomes` (one an attempt), `broken` (what ended a stream that had begun), `first_token_at`. Set by the recorder:
+    `duration_s`, whom to tell of the first token, and `trace` and `begin_span` where the request is traced.
     """
 
     __slots__ = (
@@ -84,6 +85,7 @@ class Call:
         "targets",
         "trace",
         "uncapped",
+        "waited",
     )
 
     def __init__(self, endpoint: Endpoint, headers: Mapping[bytes, bytes], body: bytes, client_ip: str) -> None:
@@ -125,6 +127,7 @@ class Call:
         self.first_token_at = 0.0
         self.duration_s = 0.0
         self.status = 0
+        self.waited: bool | None = None
 
     def release(self) -> None:
         """The call is over: take its time, and let go of what may be large."""

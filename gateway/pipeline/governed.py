@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import Final
 
 from gateway.pipeline.expected import UsualOutput
 from gateway.pipeline.rules import Rules, tightest
 from gateway.services.quota.counter import Counter
 from gateway.services.quota.service import Quota
 from gateway.upstream.job import Headers, Outcome
+
+_OF_REQUESTS: Final = (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests")
+_OF_TOKENS: Final = (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens")
 
 
 class Governed:
@@ -67,17 +71,23 @@ class Governed:
 
     def add_headers(self, headers: Headers) -> None:
         """OpenAI's `x-ratelimit-*`: https://platform.openai.com/docs/guides/rate-limits (read 2026-11)."""
-        for what, counters in (
-            (b"requests", [counter for rules in self.rules for counter, _ in rules.requests]),
-            (b"tokens", [counter for rules in self.rules for counter in rules.tokens]),
-        ):
-            shown = tightest(self.quota, counters)
-            if shown is not None:
-                headers.append((b"x-ratelimit-limit-" + what, b"%d" % shown.limit))
-                headers.append((b"x-ratelimit-remaining-" + what, b"%d" % shown.remaining))
-                headers.append((b"x-ratelimit-reset-" + what, duration(shown.reset_s)))
+        rules = self.rules
+        if len(rules) == 1:
+            self._show(headers, _OF_REQUESTS, rules[0].rates)
+            self._show(headers, _OF_TOKENS, rules[0].tokens)
+        elif rules:
+            self._show(headers, _OF_REQUESTS, [counter for each in rules for counter in each.rates])
+            self._show(headers, _OF_TOKENS, [counter for each in rules for counter in each.tokens])
         if self.clamped:
             headers.append((b"x-gateway-max-tokens-clamped", b"%d" % self.clamped))
+
+    def _show(self, headers: Headers, names: tuple[bytes, bytes, bytes], rates: Sequence[Counter]) -> None:
+        shown = tightest(self.quota, rates)
+        if shown is not None:
+            limit, remaining, reset_s = shown
+            headers.append((names[0], b"%d" % limit))
+            headers.append((names[1], b"%d" % remaining))
+            headers.append((names[2], duration(reset_s)))
 
 
 def _tokens_of(outcome: Outcome) -> int:

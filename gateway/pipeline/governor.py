@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Final, Protocol
-
-import orjson
 
 from gateway.errors import GatewayError
 from gateway.pipeline.call import Call
+from gateway.pipeline.capping import as_bounded, uncap, write_cap
 from gateway.pipeline.expected import expected_tokens
 from gateway.pipeline.governed import Governed
 from gateway.pipeline.purse import Pot, Pots, Purse, exhausted, ids_of
@@ -19,7 +18,6 @@ from gateway.pipeline.rules import RuleBook, Rules
 from gateway.pipeline.stages.meter import Meter, MeterPermit
 from gateway.providers.registry import PROVIDERS
 from gateway.services.bounds.fields import UNBOUNDED_ENDPOINTS
-from gateway.services.bounds.output import with_cap
 from gateway.services.bounds.texts import Counted, size_of, texts_of
 from gateway.services.bounds.worst_case import Bound, worst_case
 from gateway.services.quota.ask import Refusal
@@ -28,7 +26,6 @@ from gateway.services.quota.service import Quota
 from gateway.services.tokenizers.service import Tokenizers
 from gateway.upstream.job import Outcome
 from gateway.upstream.target import Target
-from gateway.wire.dialect import Document
 from gateway.wire.duplicates import named_once
 
 _log = logging.getLogger("gateway.governor")
@@ -42,6 +39,7 @@ _AMPLE: Final = 256
 _MOST_BYTES_PER_TOKEN: Final = 12
 
 
+Units = list[tuple[Counter, int]]
 GovernedPermit = tuple[MeterPermit, Reservation | None]
 
 
@@ -77,7 +75,7 @@ class Governor:
         self._tokenizers = tokenizers
         self._overruns = overruns
 
-    async def reserve(self, job: Call, target: Target) -> Reservation | None:
+    def reserve(self, job: Call, target: Target) -> Awaitable[Reservation | None] | None:
         """Set aside what this attempt may cost at most; for it alone the request's output cap may shrink.
 
         Raises GatewayError: budget_exceeded, budget_unbounded, budget_unpriced, budget_rebuilding, target_limited.
@@ -86,22 +84,34 @@ class Governor:
             job.reserved.fail(job.outcomes[-1])
             self._queues.ready(job.reserved.target)
         if job.uncapped is not None:  # an attempt at another price has left its cap
-            _uncap(job)
-        fallback, purse, pots = job.fallback_at(target), self._purse, job.pots
+            uncap(job)
+        fallback, purse = job.fallback_at(target), self._purse
         rules, of_model = self._rules(job, target, fallback)
-        if purse is not None and (fallback or purse.pays_for(target)):
-            pots = await self._pots(purse, job, target, fallback)
-        if rules is None and of_model is None and not pots:
+        others_pay = purse is not None and (bool(fallback) or purse.pays_for(target))
+        if rules is None and of_model is None and not job.pots and not others_pay:
             return None
         reservation = Reservation(self._quota, target)
+        reservation.rules, reservation.of_model = rules, of_model
+        return self._reserve(job, reservation, fallback, others_pay=others_pay)
+
+    async def _reserve(
+        self, job: Call, reservation: Reservation, fallback: str, *, others_pay: bool
+    ) -> Reservation | None:
+        target, pots = reservation.target, job.pots
+        if others_pay and self._purse is not None:
+            pots = await self._pots(self._purse, job, target, fallback)
+        if not pots and not reservation.all_rules:
+            return None
         reservation.pots = pots
         reservation.periods = ids_of(pots)
-        reservation.rules, reservation.of_model = rules, of_model
         hard = [pot for pot in pots if pot.counter is not None]
         if hard:
             reservation.hard = True
             self._bound(job, target, reservation, hard)
-        await self._set_aside(job, target, reservation, hard)
+        stands_in_line = reservation.rules is not None and self._queues.waiting(target)
+        if stands_in_line or not self._take(job, reservation, hard):
+            job.waited = job.waited is not None
+            await self._set_aside(job, target, reservation, hard)
         if reservation.clamped:
             try:
                 self._tell_of_clamp(job, reservation)
@@ -167,9 +177,25 @@ class Governor:
                 return refusal
         raise self._busy(refusal, target, reservation)
 
+    def _take(self, job: Call, reservation: Reservation, hard: Sequence[Pot]) -> bool:
+        """Take everything from what is leased; False, and nothing taken, where Valkey has to be asked."""
+        amounts, tokens = self._amounts(job, reservation, hard)
+        if not self._quota.take(amounts):
+            return False
+        reservation.took(tokens)
+        return True
+
     async def _acquire(self, job: Call, reservation: Reservation, hard: Sequence[Pot]) -> Refusal | None:
-        amounts: list[tuple[Counter, int]] = []
-        tokens: list[tuple[Counter, int]] = []
+        amounts, tokens = self._amounts(job, reservation, hard)
+        refusal = await self._quota.acquire(amounts)
+        if refusal is None:
+            reservation.took(tokens)
+        return refusal
+
+    def _amounts(self, job: Call, reservation: Reservation, hard: Sequence[Pot]) -> tuple[Units, Units]:
+        """What is taken in all, and what of it are tokens."""
+        amounts: Units = []
+        tokens: Units = []
         for rules in reservation.all_rules:
             amounts += rules.requests
             if rules.tokens:
@@ -179,13 +205,7 @@ class Governor:
         for pot in hard:
             assert pot.counter is not None
             amounts.append((pot.counter, reservation.amount))
-        refusal = await self._quota.acquire(amounts)
-        if refusal is None:
-            kept = reservation.all_rules
-            reservation.held = [counter for rules in kept for counter in rules.held]
-            reservation.requests = [(rate, rate.window) for rules in kept for rate in rules.rates]
-            reservation.tokens = [(counter, amount, counter.window) for counter, amount in tokens]
-        return refusal
+        return amounts, tokens
 
     def _tokens(self, job: Call, reservation: Reservation) -> int:
         """What an attempt is taken to use of a target's tokens; of a request in copies it is one of them."""
@@ -207,12 +227,12 @@ class Governor:
         if price is not None:
             job.body = named_once(job.body, job.document)  # what is judged here is what the provider gets to read
             billing = PROVIDERS[target.account.type].billing
-            asked = _as_bounded(job)
+            asked = as_bounded(job)
             bound = worst_case(*asked, price, billing, target.model)
             unbounded = bound.unbounded
             if not unbounded:
                 if bound.answers and not bound.cap_field:
-                    _write_cap(job, target, bound.cap)
+                    write_cap(job, target, bound.cap)
                 reservation.bound = bound
                 reservation.amount = bound.nano_usd
                 reservation.all_seen = billing.shows_all(target.model) and "thinking" not in asked[0]
@@ -228,7 +248,7 @@ class Governor:
         reservation.counted = True
         billing = PROVIDERS[target.account.type].billing
         encodings = billing.encodings_of(target.model, target.account.host.decode())
-        asked, price = _as_bounded(job), self._meter.price(job, target)
+        asked, price = as_bounded(job), self._meter.price(job, target)
         texts = texts_of(asked[0]) if encodings else []
         if price is None or not texts:
             return False
@@ -256,7 +276,7 @@ class Governor:
             cap = bound.affordable_cap(left)
         if cap is None or cap < min(_LEAST_CLAMP, bound.cap) or cap >= bound.cap:
             return False
-        _write_cap(job, target, cap)
+        write_cap(job, target, cap)
         bound.cap = cap
         reservation.amount = bound.nano_usd
         reservation.clamped = True
@@ -289,9 +309,9 @@ class Governor:
         if reservation.rules is not None:
             self._queues.ready(reservation.target)
 
-    async def admit(self, job: Call, target: Target, attempt: int, reservation: Reservation | None) -> GovernedPermit:
+    def admit(self, job: Call, target: Target, attempt: int, reservation: Reservation | None) -> GovernedPermit:
         """Open the attempt's account. Raises journal_unavailable."""
-        metered = await self._meter.admit(job, target, attempt, reservation)
+        metered = self._meter.admit(job, target, attempt, reservation)
         job.reserved = reservation
         return metered, reservation
 
@@ -361,33 +381,3 @@ def _unbounded_amount(unbounded: str, hard: Sequence[Pot]) -> int:
             )
         caps.append(cap)
     return max(caps)
-
-
-def _as_bounded(job: Call) -> tuple[Document, int, str]:
-    """What is bounded: the request, its size as JSON, and the endpoint whose form it has."""
-    canonical = job.canonical_document
-    if canonical is not None and job.endpoint.name == "responses":  # earlier turns were put in
-        return canonical, len(orjson.dumps(canonical)), "chat"
-    return job.document, len(job.body), job.endpoint.name
-
-
-def _write_cap(job: Call, target: Target, cap: int) -> None:
-    """Have the request ask for at most `cap` tokens an answer."""
-    if job.uncapped is None:
-        job.uncapped = job.body, job.document, job.canonical_document
-    field = PROVIDERS[target.account.type].billing.cap_field(target.model)
-    canonical = job.canonical_document
-    if canonical is not None and job.endpoint.name == "responses":
-        _, job.canonical_document = with_cap(b"", canonical, "chat", cap, field)
-        return
-    job.body, job.document = with_cap(job.body, job.document, job.endpoint.name, cap, field)
-    job.canonical_document = None
-
-
-def _uncap(job: Call) -> None:
-    """Have the request as its caller wrote it."""
-    assert job.uncapped is not None
-    job.body, job.document, job.canonical_document = job.uncapped
-    job.uncapped = None
-    if job.governed is not None:
-        job.governed.clamped = 0

@@ -50,7 +50,7 @@ class Pipeline:
         """The answer to `call`: a reply, or None where it was streamed into `sink`. Errors become replies."""
         begun = 0
         reply: Reply | None = None
-        call.purse = self._purse
+        call.purse, call.waited = self._purse, False
         if self._watchers:
             self._attach_watchers(call)
         try:
@@ -58,7 +58,7 @@ class Pipeline:
                 begun += 1
                 turn = None if begin is None else begin(call)
                 if turn is not None:
-                    answer = turn if isinstance(turn, Reply) else await turn
+                    answer = turn if isinstance(turn, Reply) else await _waited(call, turn)
                     if answer is not None:  # headers are added to it: not to a stage's own
                         reply = Reply(answer.status, answer.body, list(answer.headers))
                         break
@@ -124,6 +124,11 @@ class Pipeline:
                 _log.exception("stage %s failed to look at a chunk of %s", stage.name, call.request_id)
                 if not stage.optional:
                     raise GatewayError("internal_error", "The gateway failed to handle this request.") from error
+
+
+def _waited(call: Call, turn: Awaitable[Reply | None]) -> Awaitable[Reply | None]:
+    call.waited = True
+    return turn
 
 
 def _note_status(call: Call, reply: Reply | None) -> None:

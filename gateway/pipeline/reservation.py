@@ -53,6 +53,13 @@ class Reservation:
         self.requests: list[tuple[Counter, int]] = []
         self.tokens: list[tuple[Counter, int, int]] = []
 
+    def took(self, tokens: Sequence[tuple[Counter, int]]) -> None:
+        """Everything was taken, so many `tokens` of its rates among it."""
+        for rules in self.all_rules:
+            self.held = (*self.held, *rules.held)
+            self.requests += [(rate, rate.window) for rate in rules.rates]
+        self.tokens = [(counter, amount, counter.window) for counter, amount in tokens]
+
     @property
     def all_rules(self) -> list[Rules]:
         """All limits that it has units of."""

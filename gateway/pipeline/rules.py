@@ -184,15 +184,14 @@ class Shown(NamedTuple):
     reset_s: float
 
 
-def tightest(quota: Quota, counters: Iterable[Counter]) -> Shown | None:
-    """The rate that has least left, as far as this worker knows; None where there is no rate."""
+def tightest(quota: Quota, rates: Sequence[Counter]) -> Shown | None:
+    """The one of `rates` that has least left, as far as this worker knows; None where there is none."""
     best: Counter | None = None
     least = 0
-    for counter in counters:
-        if counter.kind == RATE:
-            left = counter.remaining + counter.available
-            if best is None or left < least:
-                best, least = counter, left
+    for counter in rates:
+        left = counter.remaining + counter.available
+        if best is None or left < least:
+            best, least = counter, left
     if best is None:
         return None
     return Shown(best.limit, max(0, min(least, best.limit)), quota.reset_in_s(best))

@@ -49,6 +49,8 @@ class Recorder:
         self._streams = metrics.streams_open.child()
         self._stream_begun = self._streams.inc
         self._gone = metrics.client_disconnects.child()
+        self._waited = metrics.store_waits.child("yes")
+        self._untouched = metrics.store_waits.child("no")
         self._usual: dict[tuple[str, str, str, int], tuple[Counter, Histogram, Histogram]] = {}
         self._attempts: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         self._over: list[Call] = []
@@ -128,7 +130,11 @@ class Recorder:
         for outcome in outcomes:
             upstream_s += outcome.duration_s
             self._count_attempt(outcome)
-        target = outcomes[-1].target if outcomes else None
+        target = None
+        if outcomes:
+            target = outcomes[-1].target
+            if call.waited is not None:
+                (self._waited if call.waited else self._untouched).inc()
         total_s = call.duration_s
         self._count(call, target, total_s, upstream_s)
         telemetry = self._telemetry

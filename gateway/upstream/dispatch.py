@@ -102,14 +102,15 @@ class _Chase(Pursuit):
         job = self.job
         if not self.deadline:
             self.deadline = self.loop.time() + target.limits.total_s
-        reservation = await self.reserve(target)
+        asked = self.ask(target)
+        reservation = None if asked is None else await self.reserve(target, asked)
         try:
             passage = self._passage(job, target)
             if passage is not STRAIGHT:
                 await passage.prepare(job)
             body = passage.encode(job, target)
             lines = await self._authenticate(target, passage, body) if target.account.authenticates else b""
-            permit = await self.admission.admit(job, target, self.number + 1, reservation)
+            permit = self.admission.admit(job, target, self.number + 1, reservation)
         except BaseException:
             self.forgo(target, reservation)
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -137,14 +137,17 @@ class Admission(Protocol):
     `job` is the caller's own Job, with more on it than dispatch reads.
     """
 
-    async def reserve(self, job: Any, target: Target) -> Reservation:
+    def reserve(self, job: Any, target: Target) -> Awaitable[Reservation] | None:
         """Set aside what an attempt at `target` may take, before its request is encoded: the job's output cap may
-        shrink for it. Raises the GatewayError that says why not. Each one is given to `admit` or to `forgo`."""
+        shrink for it. None: there is nothing to set aside, and nothing to wait for.
+
+        Raises the GatewayError that says why not. Each reservation is given to `admit` or to `forgo`.
+        """
 
     def forgo(self, reservation: Reservation) -> None:
         """The attempt is not made after all."""
 
-    async def admit(self, job: Any, target: Target, attempt: int, reservation: Reservation) -> Permit:
+    def admit(self, job: Any, target: Target, attempt: int, reservation: Reservation) -> Permit:
         """Allow this attempt, or raise the GatewayError that says why not; then what was set aside is to be forgone.
 
         A second attempt is asked for while the permit of the one before is still open (it is closed as soon as

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol
 
 from gateway.errors import Again, GatewayError, Sent
@@ -162,10 +162,19 @@ class Pursuit:
 
     # --- the account of an attempt ----------------------------------------------------------------
 
-    async def reserve(self, target: Target) -> Reservation:
-        """Have set aside what an attempt may take. Raises the GatewayError of a limit or budget that refuses it."""
+    def ask(self, target: Target) -> Awaitable[Reservation] | None:
+        """Ask for what an attempt may take: None where nothing has to be set aside, else `reserve` waits for it."""
         try:
-            return await self.admission.reserve(self.job, target)
+            return self.admission.reserve(self.job, target)
+        except BaseException:
+            target.breaker.forget(self.ticket)
+            raise
+
+    async def reserve(self, target: Target, asked: Awaitable[Reservation]) -> Reservation:
+        """What an attempt may take, once it is set aside. Raises the GatewayError of a limit or budget that refuses
+        it."""
+        try:
+            return await asked
         except BaseException:
             target.breaker.forget(self.ticket)
             raise

@@ -83,9 +83,10 @@ class _Errand(Pursuit):
         job, outgoing = self.job, self._outgoing
         if not self.deadline:
             self.deadline = self.loop.time() + (outgoing.patience_s or target.limits.total_s)
-        reservation = await self.reserve(target)
+        asked = self.ask(target)
+        reservation = None if asked is None else await self.reserve(target, asked)
         try:
-            permit = await self.admission.admit(job, target, self.number + 1, reservation)
+            permit = self.admission.admit(job, target, self.number + 1, reservation)
         except BaseException:
             self.forgo(target, reservation)
             raise

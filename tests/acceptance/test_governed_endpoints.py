@@ -292,9 +292,13 @@ def test_a_models_limit_holds_whatever_name_it_is_asked_by(governed: Governed) -
 
 def test_the_metrics_show_how_it_was_decided(governed: Governed) -> None:
     key = governed.make_key(requests_per_day=100_000)["key"]
-    before = decisions(governed)
+    before, waits = decisions(governed), counted(governed, "gateway_store_waits_total")
     assert {governed.ask("chat", key)[0] for _ in range(40)} == {200}
     after = decisions(governed)
+    now = counted(governed, "gateway_store_waits_total")
+    waited, untouched = now["yes"] - waits["yes"], now["no"] - waits["no"]
+    assert waited + untouched == 40
+    assert untouched >= 30
     leased, asked = after["leased"] - before["leased"], after["asked"] - before["asked"]
     assert leased + asked == 40
     assert leased >= 30
@@ -312,7 +316,12 @@ def metrics(governed: Governed) -> str:
 
 def decisions(governed: Governed) -> dict[str, float]:
     """Decisions by `how`."""
-    start = "gateway_quota_decisions_total{"
+    return counted(governed, "gateway_quota_decisions_total")
+
+
+def counted(governed: Governed, name: str) -> dict[str, float]:
+    """The series of a counter with one label, by its value."""
+    start = name + "{"
     lines = [line for line in metrics(governed).splitlines() if line.startswith(start)]
     return {line.split('"')[1]: float(line.split()[-1]) for line in lines}
 

@@ -82,7 +82,7 @@ class Meter(Stage):
         self._row_ids = row_ids
         self._scopes.clear()
 
-    async def reserve(self, job: Call, target: Target) -> None:
+    def reserve(self, job: Call, target: Target) -> None:
         """Nothing is set aside."""
 
     def forgo(self, reservation: None) -> None:
@@ -101,7 +101,7 @@ class Meter(Stage):
             price = price.for_service(job.document["service_tier"])
         return scope, price
 
-    async def admit(self, job: Call, target: Target, attempt: int, reservation: SetAside | None = None) -> MeterPermit:
+    def admit(self, job: Call, target: Target, attempt: int, reservation: SetAside | None = None) -> MeterPermit:
         """Open the account of an attempt that is about to be sent. Raises journal_unavailable, and invalid_field for
         tags or a user that cannot be reported."""
         scope, price = self._priced(job, target)
@@ -202,13 +202,13 @@ class Meter(Stage):
 class NoMeter:
     """The admission while metering is switched off."""
 
-    async def reserve(self, job: Call, target: Target) -> None:
+    def reserve(self, job: Call, target: Target) -> None:
         """Nothing is set aside."""
 
     def forgo(self, reservation: None) -> None:
         """Nothing was."""
 
-    async def admit(self, job: Call, target: Target, attempt: int, reservation: None = None) -> None:
+    def admit(self, job: Call, target: Target, attempt: int, reservation: None = None) -> None:
         """Allow it."""
 
     def close(self, job: Call, permit: None, outcome: AttemptOutcome) -> None:

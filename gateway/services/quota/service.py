@@ -65,7 +65,7 @@ class _Sent(NamedTuple):
 class Quota:
     """One per worker. Made by `await Quota.open(…)`; `close` gives back what is leased.
 
-    `on_event` hears `away`, `back` and `rebuilt`. The figures count requests: `leased` were served from leases, `asked`
+    `on_event` hears `away`, `back` and `rebuilt`. The figures count decisions: `leased` were made from leases, `asked`
     had to ask Valkey, `alone` were decided without it while it was away, `refused` were refused either way.
     """
 

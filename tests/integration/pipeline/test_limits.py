@@ -263,7 +263,7 @@ async def test_an_attempt_that_cannot_be_encoded_gives_back_what_was_reserved(si
     key = await site.make_key()
     await site.limit("target", "p/up", max_concurrency=1)
 
-    async def refuse(*_: object) -> None:
+    def refuse(*_: object) -> None:
         raise GatewayError("journal_unavailable", "The disk is full.")
 
     site.pipeline._dispatch.admission.admit = refuse  # type: ignore[assignment, method-assign]
@@ -278,7 +278,7 @@ async def test_an_attempt_that_is_not_made_is_none_of_its_targets_requests(site:
     admission = site.pipeline._dispatch.admission
     admit = admission.admit
 
-    async def refuse(*_: object) -> None:
+    def refuse(*_: object) -> None:
         raise GatewayError("journal_unavailable", "The disk is full.")
 
     admission.admit = refuse  # type: ignore[assignment, method-assign]

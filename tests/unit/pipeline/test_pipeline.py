@@ -11,7 +11,7 @@ import pytest
 from gateway.errors import GatewayError
 from gateway.pipeline.call import Call, Reply
 from gateway.pipeline.pipeline import Pipeline, retry_headers
-from gateway.pipeline.stage import Stage
+from gateway.pipeline.stage import Stage, Turn
 from gateway.wire.openai import CHAT
 from tests.unit.upstream.fakes import DONE, Bench, FakeLine, event, fails, stream, target, whole
 
@@ -257,3 +257,32 @@ def test_retry_headers_round_up_and_say_when_waiting_is_pointless(
 ) -> None:
     error = GatewayError("overloaded", "m", retry_after_s=retry_after_s, should_retry=should_retry)
     assert dict(retry_headers(error)) == headers
+
+
+class AtOnce(Stage):
+    """A stage that waits only where it is told to."""
+
+    name = "at_once"
+
+    def __init__(self, turn: Reply | None = None, *, waits: bool = False) -> None:
+        self._turn = turn
+        self._waits = waits
+
+    def on_request(self, call: Call) -> Turn:
+        return self._wait() if self._waits else self._turn
+
+    async def _wait(self) -> Reply | None:
+        return self._turn
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_turn_may_be_a_plain_function_and_a_call_knows_whether_it_had_to_wait(waits: bool) -> None:
+    bench = Bench()
+    up = target(FakeLine(whole()), model="up-1")
+    reply, call = await _run([AtOnce(waits=waits), Routed(up)], bench=bench)
+    assert reply.status == 200
+    assert call.waited is True  # Routed is a coroutine
+    own = Reply(202, b"{}", [(b"content-type", b"application/json")])
+    reply, call = await _run([AtOnce(own, waits=waits), Routed(up)], bench=bench)
+    assert (reply.status, call.waited) == (202, waits)
+    assert own.headers == [(b"content-type", b"application/json")]

@@ -114,9 +114,9 @@ def test_the_tightest_rate_is_the_one_with_least_left() -> None:
     book, _ = book_of(Limit("l", "key", "k1", requests_per_minute=5, requests_per_day=9, max_concurrency=1))
     rules = book.of_caller(KEY)
     assert rules is not None
-    counters = [counter for counter, _ in rules.requests]
-    assert tightest(book.quota, counters) == (5, 5, 12.0)
-    day = next(counter for counter in counters if counter.limit == 9)
+    assert rules.rates == tuple(counter for counter, _ in rules.requests if counter not in rules.held)
+    assert tightest(book.quota, rules.rates) == (5, 5, 12.0)
+    day = next(counter for counter in rules.rates if counter.limit == 9)
     day.available = 2
-    assert tightest(book.quota, counters) == (9, 2, 12.0)
-    assert tightest(book.quota, rules.held) is None
+    assert tightest(book.quota, rules.rates) == (9, 2, 12.0)
+    assert tightest(book.quota, ()) is None

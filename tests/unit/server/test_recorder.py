@@ -10,7 +10,9 @@ from gateway.metrics import Metrics
 from gateway.pipeline.call import Call
 from gateway.server.finished import FinishedRequest
 from gateway.server.recorder import Recorder
+from gateway.upstream.job import Outcome
 from gateway.wire.openai import CHAT
+from tests.unit.upstream.fakes import FakeLine, target, whole
 
 
 class FakeLog:
@@ -85,3 +87,19 @@ async def test_what_is_large_is_let_go_at_once(log: FakeLog) -> None:
     call = ended(recorder)
     assert call.body == b""
     assert not call.document
+
+
+@pytest.mark.parametrize(("waited", "figures"), [(False, (1, 0)), (True, (0, 1)), (None, (0, 0))])
+async def test_requests_that_touch_no_store_before_they_leave_are_counted(
+    log: FakeLog, waited: bool | None, figures: tuple[int, int]
+) -> None:
+    metrics = Metrics.in_memory()
+    recorder = Recorder(metrics, log)  # type: ignore[arg-type]
+    refused, sent = (Call(CHAT, {}, b"{}", "127.0.0.1") for _ in range(2))
+    sent.outcomes.append(Outcome(target(FakeLine(whole())), 1))
+    for call in (refused, sent):
+        call.waited = waited
+        recorder.begun(call)
+        recorder.finished(call)
+    recorder.tell()
+    assert (metrics.store_waits.child("no").value, metrics.store_waits.child("yes").value) == figures

@@ -220,13 +220,12 @@ class FakeAdmission:
         self.closed: list[Outcome] = []
 
     async def reserve(self, job: Any, target: Target) -> None:
-        pass
+        await asyncio.sleep(0)
 
     def forgo(self, reservation: None) -> None:
         pass
 
-    async def admit(self, job: Any, target: Target, attempt: int, reservation: None) -> int:
-        await asyncio.sleep(0)
+    def admit(self, job: Any, target: Target, attempt: int, reservation: None) -> int:
         if attempt in self._refuse:
             raise self._refuse[attempt]
         assert attempt not in self.open

@@ -251,11 +251,13 @@ async def test_choices_that_are_none_are_left_out() -> None:
 
 async def test_a_bug_in_one_ends_a_stream_that_has_begun_with_an_error_event() -> None:
     class Buggy(FakeAdmission):
-        async def admit(self, job: Any, target: Target, attempt: int, reservation: None) -> int:
-            if attempt > 100:
+        asked = 0
+
+        async def reserve(self, job: Any, target: Target) -> None:
+            self.asked += 1
+            if self.asked > 1:
                 await until(lambda: weaving.bench.sink.writes)
                 raise RuntimeError("a bug")
-            return await super().admit(job, target, attempt, reservation)
 
     weaving = Weaving(stream(event("a"), hang=True), admission=Buggy())
     with pytest.raises(RuntimeError, match="a bug"):

@@ -60,7 +60,7 @@ async def cost(**fields: Any) -> tuple[FakeLedger, Call]:
     call.document = {"model": "mini", **fields}
     call.body = orjson.dumps(call.document).ljust(400)
     up = target(FakeLine(whole()), model="gpt-5-mini")
-    permit = await meter.admit(call, up, 1)
+    permit = meter.admit(call, up, 1)
     outcome = Outcome(up, 1, usage=Usage(prompt=1000, completion=100), status=200)
     meter.close(call, permit, outcome)
     return ledger, call
@@ -186,7 +186,7 @@ async def test_an_attempt_names_the_rows_of_its_provider_and_model_by_any_name_o
         call = Call(CHAT, {}, b"", "127.0.0.1")
         call.key = Key(id=None, name="k")
         call.asked_model, call.document = asked, {}
-        _, entry, _ = await meter.admit(call, up, 1)
+        _, entry, _ = meter.admit(call, up, 1)
         return entry.scope.split("\t")[3:5]
 
     assert await named("mini") == [r"\N", r"\N"]
