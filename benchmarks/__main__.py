@@ -20,6 +20,7 @@ from benchmarks import (
     chart,
     conditions,
     contestants,
+    governed,
     latency,
     memory,
     profiling,
@@ -36,6 +37,7 @@ from benchmarks.processes import Failed
 SECTIONS: dict[str, Callable[[Plan], dict[str, Any]]] = {
     "start": start.measure,
     "throughput": throughput.measure,
+    "governed": governed.measure,
     "latency": latency.measure,
     "streams": streams.measure,
     "translated": translated.measure,

@@ -45,10 +45,13 @@ class Running:
 
 
 @contextlib.contextmanager
-def run(name: str, plan: Plan, upstream_port: int, *, streaming: bool = False) -> Iterator[Running]:
+def run(
+    name: str, plan: Plan, upstream_port: int, *, streaming: bool = False, key: dict[str, object] | None = None
+) -> Iterator[Running]:
     """Start contestant `name` in front of the upstream and stop it at the end.
 
-    `streaming` makes nginx write each read at once, as a gateway must. Raises `Failed` when it does not start.
+    `streaming` makes nginx write each read at once, as a gateway must; `key` has limits and budgets for the gateway's
+    key. Raises `Failed` when it does not start.
     """
     directory = plan.home / f"{name}-{secrets.token_hex(4)}"
     directory.mkdir(parents=True)
@@ -66,7 +69,7 @@ def run(name: str, plan: Plan, upstream_port: int, *, streaming: bool = False) -
     with running.server:
         running.ready_s = running.server.wait_for(running.port, None if stand_in else READY_PATHS[name])
         if name == "ours" and not stand_in:
-            running.headers["Authorization"] = f"Bearer {_virtual_key(running)}"
+            running.headers["Authorization"] = f"Bearer {_virtual_key(running, key or {})}"
         yield running
 
 
@@ -105,13 +108,13 @@ def _ours(home: Path, upstream_port: int) -> Running:
     return Running("ours", Server("ours", command, home=home, env=env), port)
 
 
-def _virtual_key(running: Running) -> str:
+def _virtual_key(running: Running, bounds: dict[str, object]) -> str:
     """Make a key over the admin API, as an operator would."""
     master = running.server.env["GATEWAY_MASTER_KEY"]
     connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=30)
     try:
         headers = {"Authorization": f"Bearer {master}", "Content-Type": "application/json"}
-        connection.request("POST", "/admin/keys", orjson.dumps({"name": "bench"}), headers)
+        connection.request("POST", "/admin/keys", orjson.dumps({"name": "bench", **bounds}), headers)
         reply = connection.getresponse()
         body = reply.read()
     finally:

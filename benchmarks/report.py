@@ -59,6 +59,8 @@ def tables(results: dict[str, Any]) -> Iterable[tuple[str, list[str], list[list[
         yield _start(sections["start"])
     if "throughput" in sections:
         yield _throughput(sections["throughput"])
+    if "governed" in sections:
+        yield _governed(sections["governed"])
     if "latency" in sections:
         yield _latency(sections["latency"])
     if "streams" in sections:
@@ -85,6 +87,16 @@ def _throughput(section: dict[str, Any]) -> tuple[str, list[str], list[list[str]
         rows.append([LABELS[name], *numbers, f"{figures['cpu_us_per_request']:,.0f}", str(figures["runs"])])
     header = ["one worker, 64 connections", "requests/s", "ours is", "p50 ms", "p99 ms", "CPU µs/request", "runs"]
     return "Throughput", header, rows
+
+
+def _governed(section: dict[str, Any]) -> tuple[str, list[str], list[list[str]]]:
+    rows = []
+    for at, label in ((0, "KubeChat gateway, all limits and a hard budget on the key"), (1, LABELS["nginx"])):
+        runs = [pair[at] for pair in section["pairs"]]
+        rate = median([run["requests"] / run["seconds"] for run in runs])
+        cpu = median([run["cpu_us_per_request"] for run in runs])
+        rows.append([label, f"{rate:,.0f}", f"{cpu:,.0f}", str(len(runs))])
+    return "Limits and budgets", ["one worker, 64 connections", "requests/s", "CPU µs/request", "runs"], rows
 
 
 def _latency(section: dict[str, Any]) -> tuple[str, list[str], list[list[str]]]:
