@@ -47,7 +47,7 @@ class Reporting:
         self._hash_key = hash_key
         self._clock = clock
         self._most_names = max(most_names, 2 * (max_tags + max_users))
-        self._day = 0
+        self._day_ends = 0.0
         self._names = 0
         # By holder. Hashes of names: a name that shares one with another is reported although it is one too many.
         self._tags: dict[str, set[int]] = defaultdict(set)
@@ -103,20 +103,24 @@ class Reporting:
         header = headers.get(HEADER)
         if header is None and "user" not in document and "metadata" not in document:
             return _NOTHING
+        now = self._clock()
+        if now >= self._day_ends or self._names >= self._most_names:
+            self._forget(now)
+        holder = key.team_id or key.line_id or ""
+        if header is None and "metadata" not in document:
+            user = self.end_user(document)
+            return (self._known(self._users[holder], user, self._max_users), ()) if user else _NOTHING
         tags, user = read_tags(header, document), self.end_user(document)
         if not tags and not user:
             return _NOTHING
-        self._forget_in_time()
-        holder = key.team_id or key.line_id or ""
-        kept = tuple(dict.fromkeys(self._known(self._tags[holder], tag, self._max_tags) for tag in tags))
+        kept = tuple(dict.fromkeys([self._known(self._tags[holder], tag, self._max_tags) for tag in tags]))
         return self._known(self._users[holder], user, self._max_users), kept
 
-    def _forget_in_time(self) -> None:
-        day = int(self._clock() // _DAY_S)
-        if day != self._day or self._names >= self._most_names:
-            self._day, self._names = day, 0
-            self._tags.clear()
-            self._users.clear()
+    def _forget(self, now: float) -> None:
+        self._day_ends = (now // _DAY_S + 1) * _DAY_S
+        self._names = 0
+        self._tags.clear()
+        self._users.clear()
 
     def _known(self, seen: set[int], name: str, most: int) -> str:
         known_as = hash(name)
