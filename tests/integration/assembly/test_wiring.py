@@ -99,9 +99,9 @@ async def test_what_is_left_of_budgets_is_told_where_they_are_kept(opens: Opens,
         left: list[int | None] = []
         find = ChooseRoute.on_request
 
-        async def look(self: ChooseRoute, call: Call) -> None:
+        def look(self: ChooseRoute, call: Call) -> None:
             left.append(call.budget_left_nano_usd)
-            await find(self, call)
+            find(self, call)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(ChooseRoute, "on_request", look)
