@@ -53,5 +53,9 @@ def expected_tokens(call: Call, usual: UsualOutput, fallback: str = "") -> int:
     answers, _ = answer_count(document, call.endpoint.name)
     if not answers:
         return prompt
-    caps = [value for name in _CAPS if type(value := document.get(name)) is int and value > 0]
-    return prompt + answers * (max(caps) if caps else usual.high(fallback or call.model))
+    cap = 0
+    for name in _CAPS:
+        value = document.get(name)
+        if type(value) is int and value > cap:
+            cap = value
+    return prompt + answers * (cap or usual.high(fallback or call.model))

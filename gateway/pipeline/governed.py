@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from typing import Final
 
 from gateway.pipeline.expected import UsualOutput
@@ -59,8 +60,12 @@ class Governed:
                     self.usual.note(outcome.target.serves or self.model, outcome.usage.completion)
             self.usual = None
         if self.tokens:
-            by_all = sum(_tokens_of(outcome) for outcome in outcomes)
-            elsewhere = sum(_tokens_of(each) for each in outcomes if each.target.serves not in ("", self.model))
+            by_all = elsewhere = 0
+            for outcome in outcomes:
+                tokens = _tokens_of(outcome)
+                by_all += tokens
+                if outcome.target.serves not in ("", self.model):
+                    elsewhere += tokens
             for counter, reserved, window in self.tokens:
                 used = by_all - elsewhere if counter in self.of_model else by_all
                 if used < reserved:
@@ -98,9 +103,13 @@ def _tokens_of(outcome: Outcome) -> int:
 
 def duration(seconds: float) -> bytes:
     """A time as OpenAI's headers have it: `12ms`, `1s`, `6m0s`, `2h3m4s`."""
-    if seconds < 1:
-        return b"%dms" % (seconds * 1000)
-    minutes, rest = divmod(int(seconds + 0.999), 60)
+    return b"%dms" % (seconds * 1000) if seconds < 1 else _whole_seconds(int(seconds + 0.999))
+
+
+@lru_cache(maxsize=4096)
+def _whole_seconds(seconds: int) -> bytes:
+    """The same of whole ones; those of a minute come again and again."""
+    minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return b"%dh%dm%ds" % (hours, minutes, rest)

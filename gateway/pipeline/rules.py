@@ -186,12 +186,12 @@ class Shown(NamedTuple):
 
 def tightest(quota: Quota, rates: Sequence[Counter]) -> Shown | None:
     """The one of `rates` that has least left, as far as this worker knows; None where there is none."""
-    best: Counter | None = None
-    least = 0
-    for counter in rates:
-        left = counter.remaining + counter.available
-        if best is None or left < least:
-            best, least = counter, left
-    if best is None:
+    if not rates:
         return None
+    best = rates[0]
+    least = best.remaining + best.available
+    for counter in rates[1:]:
+        left = counter.remaining + counter.available
+        if left < least:
+            best, least = counter, left
     return Shown(best.limit, max(0, min(least, best.limit)), quota.reset_in_s(best))

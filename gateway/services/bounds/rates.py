@@ -26,6 +26,8 @@ def dearest_rates(
     `speaks` that the answer may be sound. A token may count as media and as cached at once, hence the sum. Writing to
     the cache for an hour has to be asked for (`ttl` in any `cache_control`).
     """
+    if price.services is None and not price.tiers and not media and not speaks and price.cache_write_1h <= price.input:
+        return max(price.input, price.cached, price.cache_write), max(price.output, price.reasoning, price.image_out)
     dearest_in = dearest_out = 0
     for_an_hour: bool | None = None  # not looked for unless it costs more
     for one in _reachable(price, document, prompt_tokens):
