@@ -56,7 +56,7 @@ def last(provided: Provided) -> Request:
 @pytest.mark.parametrize("kind", shown("chat, usage", *ALL))
 def test_a_chat_is_answered_and_metered(client: OpenAI, provided: Provided, kind: str) -> None:
     raw = client.chat.completions.with_raw_response.create(
-        model=kind, messages=ASK, store=True, max_completion_tokens=50
+        model=kind, messages=ASK, store=False, max_completion_tokens=50
     )
     answer = raw.parse()
     assert (answer.model, answer.choices[0].message.content, answer.choices[0].finish_reason) == (kind, TEXT, "stop")
