@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.services.quota.exchange import WORKERS_KEY
 from gateway.store.embedded_valkey import valkey_program
 from gateway.store.valkey import Valkey
 from tests.acceptance.gateway_process import READY_S, GatewayProcess, gateway
@@ -91,6 +92,14 @@ async def states(running: GatewayProcess, wanted: Callable[[str, str], bool]) ->
         await asyncio.sleep(0.05)
 
 
+async def until_counted_by(valkey: Valkey, workers: int) -> None:
+    """Wait until so many workers have begun to count: either may have answered /readyz."""
+    deadline = time.monotonic() + READY_S
+    while await valkey.client.zcard(WORKERS_KEY) < workers:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+
+
 def _read(url: str) -> bytes:
     with urllib.request.urlopen(url) as answer:
         return bytes(answer.read())
@@ -110,6 +119,7 @@ async def test_readyz_tells_whether_valkey_is_there_and_budgets_can_be_spent_of(
     valkey, url, server = client
     with gateway(tmp_path / "home", config, workers=2, env={"REDIS_URL": url}) as running:
         await states(running, lambda store, budgets: (store, budgets) == ("ok", "ok"))
+        await until_counted_by(valkey, 2)
         await valkey.client.flushall()  # another worker may hold something: nobody may spend for a while
         await states(running, lambda store, budgets: budgets.startswith("rebuilding: hard budgets open in "))
         await states(running, lambda store, budgets: (store, budgets) == ("ok", "ok"))
