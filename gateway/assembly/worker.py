@@ -183,8 +183,8 @@ class Worker:
             Valkey.connect(ground.valkey), self.ledger.journal_id, settings.ledger.lost_lease_hours
         )
         await self.governance.limits.declare(settings)
-        self._alerting = Alerting(postgres, self._pool, ground.environ, self.tasks, self.metrics)
-        self._alerting.watch(self.ledger)
+        self.alerting = Alerting(postgres, self._pool, ground.environ, self.tasks, self.metrics)
+        self.alerting.watch(self.ledger)
         self._once = await AnsweringOnce.open(postgres, ground.secrets, self.tasks, self.metrics)
 
     def _show_figures(self) -> None:
@@ -216,7 +216,7 @@ class Worker:
 
     def apply(self, settings: Settings) -> None:
         """Put `settings` in force, all or nothing. Raises SettingsError, and then nothing has changed."""
-        use_webhooks = self._alerting.prepare(settings)
+        use_webhooks = self.alerting.prepare(settings)
         self._use_routes(settings)
         use_webhooks()
         if settings is self.settings or settings.reporting != self.settings.reporting:
@@ -258,7 +258,7 @@ class Worker:
         purse = None
         if meter is not None:
             made |= {Meter.name: meter, **self.governance.stages(meter, settings)}
-            admission = self.governance.admission(meter, settings, self._alerting.alerts)
+            admission = self.governance.admission(meter, settings, self.alerting.alerts)
             purse = self.governance.purse(settings)
         retries = retry_options(settings, self.ground.workers)
         dispatch = self.dispatch = Dispatch(

@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 from gateway.errors import GatewayError
 from gateway.metrics import Metrics
 from gateway.pipeline.call import Call
+from gateway.pipeline.governor import Overruns
 from gateway.pipeline.stages.meter import Meter, NoMeter
 from gateway.server.openai.fetching import read_object, says_gone
 from gateway.server.openai.objects import checked_id
@@ -126,6 +127,7 @@ class BatchBook:
         metrics: Metrics,
         names: Names,
         tell: Callable[[Sequence[int]], Awaitable[None]],
+        overruns: Overruns,
     ) -> None:
         """`tell(period_ids)` has the counters of budgets' periods hear what the ledger has. Raises GatewayError."""
         self._ledger = ledger
@@ -133,6 +135,7 @@ class BatchBook:
         self._metrics = metrics
         self._names = names
         self._tell = tell
+        self._overruns = overruns
 
     def tier(self, provider: str, model: str, prompt_tokens: int) -> int:
         """The tokens above which the price tier of a prompt begins, 0 for the plain price. Raises no_provider."""
@@ -178,6 +181,8 @@ class BatchBook:
             await self._ledger.record([entry])
         if kept and cost > kept:
             self._metrics.reservation_exceeded.child().inc()
+            for period_id in creation.period_ids:
+                self._overruns.exceeded(period_id, reserved_nano_usd=kept, billed_nano_usd=cost)
             _log.error(
                 "the batch %s at %s cost %d nano-dollars more than was kept for it",
                 batch.batch_id,

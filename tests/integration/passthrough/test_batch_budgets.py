@@ -144,6 +144,19 @@ async def test_batches_that_run_are_charged_what_they_may_cost_so_that_many_cann
         assert (await site.call("POST", "/v1/batches", token, json=body))[0] == 429
 
 
+async def test_a_batch_that_costs_more_than_was_kept_for_it_is_charged_in_full_and_alerted(site_with: Any) -> None:
+    async with site_with() as site:
+        token, on_key = await key_with(site, unbounded_usd=0.000001)
+        batch = await make_batch(site, token)
+        site.provider.end(batch, model="gpt-4o-mini", usage=USAGE)
+        await metered(site)
+        assert await spent(site, on_key) == COST / 1e9
+        assert site.worker.metrics.reservation_exceeded.child().value == 1
+        await site.worker.alerting.alerts.check()
+        (alert,) = (await admin(site, "GET", "/admin/alerts"))["data"]
+        assert (alert["kind"], alert["budget_id"]) == ("exceeded", on_key)
+
+
 class Died(Exception):
     """The worker did, here."""
 
