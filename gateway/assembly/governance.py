@@ -62,6 +62,7 @@ class Governance:
         self._tasks = tasks
         self._sql = load("gateway.services.budgets")
         self._options = QuotaOptions()
+        self._watches = Tasks()
         self._opened = asyncio.Event()
         self._journal_id = ""
         self.limits = Limits(postgres, tasks)
@@ -95,8 +96,8 @@ class Governance:
         self._purse = Purse(self.quota, self.budgets)
         self.allowance = Allowance(self.limits, self._purse, self._spent)
         losses = Losses(self._postgres, Inspection(valkey))
-        self._tasks.spawn(losses.watch(lost_lease_hours), name="write off lost leases")
-        self._tasks.spawn(self.rollcall.watch(), name="look for workers that are waited for")
+        self._watches.spawn(losses.watch(lost_lease_hours), name="write off lost leases")
+        self._watches.spawn(self.rollcall.watch(), name="look for workers that are waited for")
         self._opened.set()
 
     def on_change(self, announced: str) -> None:
@@ -223,6 +224,7 @@ class Governance:
         """Give back what is leased."""
         if self._tokenizers is not None:
             self._tokenizers.close()
+        await self._watches.drain(0.0)  # or they would connect once more
         if self._opened.is_set():
             await self.quota.close()
             await self._valkey.close()

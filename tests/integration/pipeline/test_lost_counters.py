@@ -87,6 +87,7 @@ class Worker:
         assert quota._beat is not None
         quota._closing = True
         await asyncio.wait((quota._beat,))
+        await self.governance._watches.drain(0.0)
         await self._tasks.drain(0.0)
         await self.ledger.close()
         await self._valkey.close()

@@ -215,7 +215,8 @@ async def test_a_thousand_look_ups_at_once_are_one_statement_for_the_server(keys
     before = keys.look_up_queries
     found = await asyncio.gather(*(keys.find(token) for _ in range(1000)))
     assert len({key.id for key in found}) == 1
-    assert keys.look_up_queries - before == 1
+    # Where the news of its making comes while it is read, it is read once more.
+    assert keys.look_up_queries - before in (1, 2)
 
 
 async def test_a_key_made_elsewhere_works_though_it_was_just_refused_here(keys: Keys, postgres: Postgres) -> None:
