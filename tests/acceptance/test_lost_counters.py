@@ -45,6 +45,10 @@ def _set_aside(site: Site) -> int:
         return sum(int(client.hget(name, "t") or 0) for name in client.keys("*:m:*"))  # type: ignore[arg-type, union-attr]
 
 
+def _said_of_budgets(site: Site) -> str:
+    return str(call("GET", site.gateways[0].url + "/readyz")[2]["budgets"])
+
+
 def test_what_a_killed_gateway_had_under_way_is_not_spent_twice_though_the_counters_are_lost(site: Site) -> None:
     key = site.make_key(budget={"limit_usd": f"{_LIMIT_NANO / 1e9:.9f}", "period": "total"})["key"]
     asking = threading.Thread(target=_ask_in_vain, args=(site, 1, key))
@@ -66,7 +70,10 @@ def test_what_a_killed_gateway_had_under_way_is_not_spent_twice_though_the_count
         assert (status, answer["error"]["code"], headers["retry-after"]) == (503, "budget_rebuilding", "1")
         time.sleep(0.1)
     (dead,) = [path.name for path in (killed.home / "journal").iterdir() if (path / "lock").exists()]
-    assert call("GET", site.gateways[0].url + "/readyz")[2]["budgets"].endswith(f"wait for the journals of {dead}")
+    deadline = time.monotonic() + 20
+    while not _said_of_budgets(site).endswith(f"wait for the journals of {dead}"):
+        assert time.monotonic() < deadline, _said_of_budgets(site)
+        time.sleep(0.1)
 
     site.start_gateway(1, killed.port)
     deadline = time.monotonic() + 20
