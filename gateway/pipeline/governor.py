@@ -110,7 +110,8 @@ class Governor:
             self._bound(job, target, reservation, hard)
         stands_in_line = reservation.rules is not None and self._queues.waiting(target)
         if stands_in_line or not self._take(job, reservation, hard):
-            job.waited = job.waited is not None
+            if job.waited is not None:
+                job.waited = True
             await self._set_aside(job, target, reservation, hard)
         if reservation.clamped:
             try:

@@ -428,3 +428,20 @@ async def test_a_mistake_of_ours_in_closing_an_account_holds_no_more_than_its_ro
     booked = site.book.ended[0] if after_the_end else started
     assert site.out_nano_usd() == booked.cost_nano_usd
     assert site.held("max_concurrency") == 0
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, None), (False, True)])
+async def test_only_the_pipelines_requests_are_counted_by_whether_they_waited(
+    site: Site, before: bool | None, after: bool | None
+) -> None:
+    site.serve(up=FakeLine(whole()))
+    key = await site.make_key()
+    await site.budget("key", key.id, 100 * CENT)
+    call = site.call(max_tokens=10)
+    call.key, call.asked_model, call.document, call.waited = key, "m", orjson.loads(call.body), before
+    call.pots = await site.purse.of_request(key, "m", call.document)
+    admission = site.pipeline._dispatch.admission
+    asked = admission.reserve(call, site.targets[0])
+    assert asked is not None
+    admission.forgo(await asked)  # nothing was leased: Valkey had to be asked
+    assert call.waited is after
