@@ -76,13 +76,10 @@ class Purse:
 
         Raises GatewayError: store_unavailable, or invalid_field for one end user too many.
         """
-        if self._is_idle() or key.is_master:
-            return ()
+        known = self._remembered(key, model, end_user)
+        if known is not None:
+            return known
         budgets, now_us = self._budgets, self._now_us()
-        place = (key.id, model, end_user)
-        known = self._known.get(place)
-        if known is not None and known[0] is key and now_us < known[1]:
-            return known[2]
         generation = budgets.generation
         who = (key.organisation_id, key.team_id, key.user_id, key.line_id)
         pots = [
@@ -95,18 +92,23 @@ class Purse:
         if generation == budgets.generation:  # else something changed while a period was being opened
             if len(self._known) >= _MOST_REMEMBERED:
                 self._known.clear()
-            self._known[place] = (key, _until(made), made)
+            self._known[key.id, model, end_user] = (key, _until(made), made)
         return made
 
     async def of_request(self, key: Key, model: str, document: Document) -> Pots:
         """The same, by the request's body. Raises GatewayError also for a `user` that is none."""
-        return await self.of_call(key, model, self.end_user(document) if self.asks_for_end_user(key) else "")
+        return await self.of_call(key, model, self._who_pays_beside(key, document))
 
     def known(self, key: Key, model: str, document: Document) -> Pots | None:
         """The same, where it is known and nothing has to be opened; else None."""
+        return self._remembered(key, model, self._who_pays_beside(key, document))
+
+    def _who_pays_beside(self, key: Key, document: Document) -> str:
+        return self.end_user(document) if self.asks_for_end_user(key) else ""
+
+    def _remembered(self, key: Key, model: str, end_user: str) -> Pots | None:
         if self._is_idle() or key.is_master:
             return ()
-        end_user = self.end_user(document) if self._budgets.of_end_users(key.line_id) else ""
         known = self._known.get((key.id, model, end_user))
         return known[2] if known is not None and known[0] is key and self._now_us() < known[1] else None
 
