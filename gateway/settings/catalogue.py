@@ -73,6 +73,7 @@ def pico_usd_per_search_unit(usd: Decimal) -> int:
     return int(usd / PICO_USD_IN_USD)
 
 
+Weight = Annotated[float, Field(strict=True, gt=0, le=1_000_000, allow_inf_nan=False)]
 UsdPerMtok = Annotated[
     Decimal,
     BeforeValidator(_is_price),
@@ -134,14 +135,7 @@ class WeightedKey(Section):
     """One of several keys of a provider."""
 
     key: Secret = Field(description="names the key: env:NAME or file:PATH")
-    weight: float = Field(
-        default=1,
-        strict=True,
-        gt=0,
-        le=1_000_000,
-        allow_inf_nan=False,
-        description="share of requests among keys that work",
-    )
+    weight: Weight = Field(default=1, description="share of requests among keys that work")
 
 
 class Provider(Section):
@@ -240,14 +234,7 @@ class Target(Section):
 
     provider: Name = Field(description="name of a provider declared under providers")
     model: Name = Field(description="what that provider calls the model")
-    weight: float = Field(
-        default=1,
-        strict=True,
-        gt=0,
-        le=1_000_000,
-        allow_inf_nan=False,
-        description="share of requests among equal priorities",
-    )
+    weight: Weight = Field(default=1, description="share of requests among equal priorities")
     priority: CountOrZero = Field(default=0, description="0 is tried first, then 1, and so on")
     price: Price | None = Field(
         default=None, description="what this target's tokens cost, instead of the model's price"
