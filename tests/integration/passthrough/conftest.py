@@ -124,3 +124,16 @@ async def site(
 ) -> AsyncIterator[Site]:
     async with serving(tmp_path, provider, database_url, stores) as running:
         yield running
+
+
+@pytest.fixture
+def site_with(tmp_path: Path, provider: FakeOpenAI, database_url: Mapping[str, Any], stores: StoreAddresses) -> Any:
+    """Starts a gateway with more configuration, on a home directory below the test's own."""
+
+    @asynccontextmanager
+    async def run(more: str, home: str = "home") -> AsyncIterator[Site]:
+        (tmp_path / home).mkdir(exist_ok=True)
+        async with serving(tmp_path / home, provider, database_url, stores, more) as site:
+            yield site
+
+    return run

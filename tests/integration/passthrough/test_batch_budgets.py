@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -14,10 +12,9 @@ from gateway.errors import GatewayError
 from gateway.services.budgets.books import Books
 from gateway.services.budgets.verifying import Difference, Verification
 from gateway.services.quota.inspection import Inspection
-from gateway.store.embedded import StoreAddresses
 from gateway.store.valkey import Valkey
 from gateway.wire.usage import Usage
-from tests.integration.passthrough.conftest import MASTER, Site, serving
+from tests.integration.passthrough.conftest import MASTER, Site
 from tests.integration.passthrough.test_batches import (
     OFTEN,
     USAGE,
@@ -38,17 +35,6 @@ async def provider() -> AsyncIterator[BatchProvider]:
     async with BatchProvider().running() as running:
         assert isinstance(running, BatchProvider)
         yield running
-
-
-@pytest.fixture
-def site_with(tmp_path: Path, provider: BatchProvider, database_url: Mapping[str, Any], stores: StoreAddresses) -> Any:
-    @asynccontextmanager
-    async def run(home: str = "home", more: str = OFTEN) -> AsyncIterator[Site]:
-        (tmp_path / home).mkdir(exist_ok=True)
-        async with serving(tmp_path / home, provider, database_url, stores, more) as site:
-            yield site
-
-    return run
 
 
 async def admin(site: Site, method: str, path: str, **body: Any) -> dict[str, Any]:
@@ -96,7 +82,7 @@ async def key_with(site: Site, **fields: Any) -> tuple[str, str]:
 
 
 async def test_all_budgets_that_paid_for_the_creation_pay_what_the_batch_cost_and_no_more(site_with: Any) -> None:
-    async with site_with() as site:
+    async with site_with(OFTEN) as site:
         token, on_key = await key_with(site)
         made = await site.worker.keys.find(token)
         scopes = {"team": str(made.team_id), "user": str(made.user_id), "global": "", "provider": "lab"}
@@ -127,7 +113,7 @@ async def test_all_budgets_that_paid_for_the_creation_pay_what_the_batch_cost_an
 
 
 async def test_batches_that_run_are_charged_what_they_may_cost_so_that_many_cannot_overspend(site_with: Any) -> None:
-    async with site_with() as site:
+    async with site_with(OFTEN) as site:
         token, on_key = await key_with(site, limit_usd=2.5)
         first = await make_batch(site, token)
         await make_batch(site, token)
@@ -145,7 +131,7 @@ async def test_batches_that_run_are_charged_what_they_may_cost_so_that_many_cann
 
 
 async def test_a_batch_that_costs_more_than_was_kept_for_it_is_charged_in_full_and_alerted(site_with: Any) -> None:
-    async with site_with() as site:
+    async with site_with(OFTEN) as site:
         token, on_key = await key_with(site, unbounded_usd=0.000001)
         batch = await make_batch(site, token)
         site.provider.end(batch, model="gpt-4o-mini", usage=USAGE)
@@ -179,7 +165,7 @@ def _dying_after(call: Callable[..., Awaitable[None]], times: int) -> Callable[.
 async def test_a_worker_that_dies_between_the_steps_leaves_what_another_completes_once(
     site_with: Any, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with site_with() as site:
+    async with site_with(OFTEN) as site:
         token, on_key = await key_with(site)
         ledger, postgres = site.worker.ledger, site.worker.postgres
         batch_id = await make_batch(site, token)
@@ -207,7 +193,7 @@ async def test_a_worker_that_dies_between_the_steps_leaves_what_another_complete
 
 
 async def test_a_period_that_ended_meanwhile_is_charged_and_the_new_one_is_not(site_with: Any) -> None:
-    async with site_with() as site:
+    async with site_with(OFTEN) as site:
         token, on_key = await key_with(site)
         batch_id = await make_batch(site, token)
         assert await site.worker.ledger.flush(10)
@@ -233,7 +219,7 @@ async def test_a_period_that_ended_meanwhile_is_charged_and_the_new_one_is_not(s
     ],
 )
 async def test_what_is_charged_is_never_below_the_truth(site_with: Any, fields: dict[str, Any], charged: int) -> None:
-    async with site_with() as site:
+    async with site_with(OFTEN) as site:
         token, on_key = await key_with(site, limit_usd=5000)
         site.provider.end(await make_batch(site, token), **fields)
         await metered(site)
@@ -242,7 +228,7 @@ async def test_what_is_charged_is_never_below_the_truth(site_with: Any, fields: 
 
 
 async def test_whoever_has_no_counter_of_the_budget_has_it_told_all_the_same(site_with: Any) -> None:
-    async with site_with("other") as other, site_with("home", "batches: {poll_interval_s: 3600}") as site:
+    async with site_with(OFTEN, "other") as other, site_with("batches: {poll_interval_s: 3600}") as site:
         token, on_key = await key_with(site)
         site.provider.end(await make_batch(site, token), model="gpt-4o-mini", usage=USAGE)
         await other.worker.postgres.execute("UPDATE gateway_batches SET ask_at = now()")
@@ -255,7 +241,7 @@ async def test_whoever_has_no_counter_of_the_budget_has_it_told_all_the_same(sit
 async def test_a_batch_is_not_done_with_while_the_counters_cannot_be_told(
     site_with: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with site_with() as site:
+    async with site_with(OFTEN) as site:
         token, on_key = await key_with(site)
         batch_id = await make_batch(site, token)
         told: list[str] = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -18,12 +17,11 @@ from aiohttp import web
 from gateway.errors import GatewayError
 from gateway.services.batches.service import Batches
 from gateway.services.prices.service import Prices
-from gateway.store.embedded import StoreAddresses
 from gateway.store.postgres import Postgres
 from gateway.wire.usage import Usage
 from tests.fake_openai import FakeOpenAI, fail
 from tests.fake_openai_answers import SEEN, json_response
-from tests.integration.passthrough.conftest import MASTER, Site, serving
+from tests.integration.passthrough.conftest import MASTER, Site
 from tests.integration.passthrough.test_ownership import make_file
 
 OFTEN = "batches: {poll_interval_s: 0.1}"
@@ -70,17 +68,6 @@ async def provider() -> AsyncIterator[BatchProvider]:
     async with BatchProvider().running() as running:
         assert isinstance(running, BatchProvider)
         yield running
-
-
-@pytest.fixture
-def site_with(tmp_path: Path, provider: BatchProvider, database_url: Mapping[str, Any], stores: StoreAddresses) -> Any:
-    @asynccontextmanager
-    async def run(more: str, home: str = "home") -> AsyncIterator[Site]:
-        (tmp_path / home).mkdir(exist_ok=True)
-        async with serving(tmp_path / home, provider, database_url, stores, more) as site:
-            yield site
-
-    return run
 
 
 async def make_batch(site: Site, key: str) -> str:
