@@ -5,9 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Any
+from types import CoroutineType
+from typing import Any, TypeVar
+
+_Result = TypeVar("_Result")
 
 _log = logging.getLogger("gateway.tasks")
+
+
+def rooted(work: Coroutine[Any, Any, _Result]) -> Coroutine[Any, Any, _Result]:
+    """`work`, as a task may run it: a compiled coroutine needs one of Python's own above it.
+
+    Python keeps apart what each of its coroutines is handling (`sys.exc_info`); compiled ones (mypyc 2.4, seen 2026-11)
+    share that of their caller, which for a task is the event loop's, and so would take each other's exceptions.
+    """
+    return work if isinstance(work, CoroutineType) else _run(work)
+
+
+async def _run(work: Coroutine[Any, Any, _Result]) -> _Result:
+    return await work
 
 
 class Tasks:
@@ -18,7 +34,7 @@ class Tasks:
 
     def spawn(self, work: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
         """Run `work` in the background; an exception that leaves it is logged, never lost."""
-        task = asyncio.get_running_loop().create_task(work, name=name)
+        task = asyncio.get_running_loop().create_task(rooted(work), name=name)
         self._running.add(task)
         task.add_done_callback(self._finished)
         return task

@@ -44,7 +44,7 @@ from gateway.store.postgres import Postgres
 from gateway.store.sql import load
 from gateway.store.valkey import Valkey
 from gateway.store.workers import WorkerRegister
-from gateway.tasks import Tasks
+from gateway.tasks import Tasks, rooted
 
 _log = logging.getLogger("gateway")
 
@@ -107,7 +107,7 @@ class Governance:
 
     async def know_keys(self, line_ids: Sequence[str]) -> None:
         """Have read what is set for these keys alone, before they are used. Raises GatewayError."""
-        await asyncio.gather(self.limits.know_keys(line_ids), self.budgets.know_keys(line_ids))
+        await asyncio.gather(rooted(self.limits.know_keys(line_ids)), rooted(self.budgets.know_keys(line_ids)))
 
     def stages(self, meter: Meter, settings: Settings) -> dict[str, Stage]:
         """Those that keep limits and budgets, as far as `settings` have them in force.

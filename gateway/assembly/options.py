@@ -8,12 +8,12 @@ from decimal import Decimal
 
 from gateway.metrics import Metrics
 from gateway.pipeline.reporting import Reporting
+from gateway.providers.price import PriceOverride
 from gateway.server.gate import GateLimits
 from gateway.server.telemetry import Telemetry
 from gateway.services.keys.secret import Secrets
 from gateway.services.keys.service import KeysOptions
 from gateway.services.ledger.service import LedgerOptions
-from gateway.services.prices.price import PriceOverride
 from gateway.services.prices.service import Place
 from gateway.settings import Price, Secret, Settings, pico_usd_per_search_unit, pico_usd_per_token, resolve
 from gateway.upstream.fetching import FetchLimits

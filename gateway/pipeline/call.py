@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.errors import GatewayError
 from gateway.pipeline.governed import Governed
@@ -29,64 +29,68 @@ _FORWARDED = (b"openai-beta", b"traceparent", b"tracestate")
 _SANE = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 _MAX_CLIENT_ID = 128
 _RELEASED: Document = {}
+_random_bits: Final = random.getrandbits
+
+_FIELDS: Final = (
+    "asked_model",
+    "begin_span",
+    "body",
+    "broken",
+    "canonical_document",
+    "chunk_watcher",
+    "client_ip",
+    "client_request_id",
+    "context_fallbacks",
+    "cost_nano_usd",
+    "document",
+    "duration_s",
+    "endpoint",
+    "entry",
+    "error",
+    "first_token_at",
+    "flat",
+    "forwarded",
+    "governed",
+    "headers",
+    "key",
+    "model",
+    "on_first_token",
+    "once",
+    "outcomes",
+    "policy_fallbacks",
+    "pots",
+    "purse",
+    "received_at",
+    "request_id",
+    "reserved",
+    "speech",
+    "started_us",
+    "status",
+    "stream",
+    "targets",
+    "trace",
+    "uncapped",
+    "waited",
+)
 
 
 class Call:
     """A request and what the stages have found out about it; free of any server's types.
 
-    Set by the server: everything up to `client_ip`. `received_at` is on time.perf_counter (seconds),
-    `started_us` the wall clock in microseconds since 1970; `headers` have names in lower case. `forwarded` are
-    the header lines that go to the upstream. Set by the stages: `key`, then what the body says (`document`,
-    `asked_model`, `stream`), `model` (its own name where `asked_model` is an alias), `targets` and the fallbacks,
+    Set by the server: everything up to `client_ip`. `received_at` is on time.perf_counter (seconds), `started_us` the
+    wall clock in microseconds since 1970; `headers` have names in lower case. `forwarded` are the header lines that go
+    to the upstream. Set by the stages: `key`, then what the body says (`document`, `asked_model`, `stream`, and whether
+    it is `flat`: wire/flat.py), `model` (its own name where `asked_model` is an alias), `targets` and the fallbacks,
     `once` where it is to be answered once, `governed` where limits or budgets apply, the `pots` that pay for it,
     `cost_nano_usd`, `reserved`, what is set aside for the attempt under way, and `entry`, the ledger's row of the one
     that ended last. `uncapped` is the body, the document and the canonical one as they were before a budget had the
-    answer's length capped. Set by the pipeline: the `purse` that knows of budgets, where they are kept, and
-    `waited`, whether anything was waited for before the first try (None: it is not the pipeline's). Set by dispatch:
-    `outcomes` (one an attempt), `broken` (what ended a stream that had begun), `first_token_at`. Set by the recorder:
+    answer's length capped. Set by the pipeline: the `purse` that knows of budgets, where they are kept, and `waited`,
+    whether anything was waited for before the first try (None: it is not the pipeline's). Set by dispatch: `outcomes`
+    (one an attempt), `broken` (what ended a stream that had begun), `first_token_at`. Set by the recorder:
     `duration_s`, whom to tell of the first token, and `trace` and `begin_span` where the request is traced.
     """
 
-    __slots__ = (
-        "asked_model",
-        "begin_span",
-        "body",
-        "broken",
-        "canonical_document",
-        "chunk_watcher",
-        "client_ip",
-        "client_request_id",
-        "context_fallbacks",
-        "cost_nano_usd",
-        "document",
-        "duration_s",
-        "endpoint",
-        "entry",
-        "error",
-        "first_token_at",
-        "forwarded",
-        "governed",
-        "headers",
-        "key",
-        "model",
-        "on_first_token",
-        "once",
-        "outcomes",
-        "policy_fallbacks",
-        "pots",
-        "purse",
-        "received_at",
-        "request_id",
-        "reserved",
-        "speech",
-        "started_us",
-        "status",
-        "stream",
-        "targets",
-        "trace",
-        "uncapped",
-        "waited",
-    )
+    __slots__ = _FIELDS
 
     def __init__(self, endpoint: Endpoint, headers: Mapping[bytes, bytes], body: bytes, client_ip: str) -> None:
         self.received_at = time.perf_counter()
@@ -104,7 +108,7 @@ class Call:
         self.client_request_id = sane_request_id(headers.get(b"x-request-id"))
         self.asked_model = ""
         self.model = ""
-        self.stream = False
+        self.stream = self.flat = False
         self.forwarded = _forwarded(headers)
         self.key: Key | None = None
         self.targets: Sequence[Target] = ()
@@ -124,10 +128,16 @@ class Call:
         self.entry: Entry | None = None
         self.trace: object = None
         self.cost_nano_usd = -1
-        self.first_token_at = 0.0
-        self.duration_s = 0.0
+        self.first_token_at = self.duration_s = 0.0
         self.status = 0
         self.waited: bool | None = None
+
+    def __copy__(self) -> Call:
+        """For `copy.copy`, which does not know what an object of a compiled class has."""
+        twin = Call(self.endpoint, self.headers, self.body, self.client_ip)
+        for name in _FIELDS:
+            setattr(twin, name, getattr(self, name))
+        return twin
 
     def release(self) -> None:
         """The call is over: take its time, and let go of what may be large."""
@@ -198,15 +208,19 @@ class Call:
 
 def render_usd(nano_usd: int) -> bytes:
     """Nano-dollars as decimal dollars, exact."""
-    return b"%d.%09d" % divmod(nano_usd, 1_000_000_000)
+    return b"%d.%09d" % (nano_usd // 1_000_000_000, nano_usd % 1_000_000_000)
 
 
 def new_request_id(epoch_ms: int) -> str:
     """A UUID of version 7 (RFC 9562): 48 bits of time, 74 random ones. Unique, not secret."""
-    bits = random.getrandbits(74)
-    value = epoch_ms << 80 | 0x7 << 76 | (bits >> 62) << 64 | 0x2 << 62 | bits & 0x3FFFFFFFFFFFFFFF
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    high, low = _random_bits(26), _random_bits(48)
+    return "%08x-%04x-%04x-%04x-%012x" % (  # noqa: UP031 - a third of the time of an f-string, where it is compiled
+        epoch_ms >> 16,
+        epoch_ms & 0xFFFF,
+        0x7000 | high >> 14,
+        0x8000 | high & 0x3FFF,
+        low,
+    )
 
 
 def sane_request_id(value: bytes | None) -> bytes | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from gateway.services.bounds.content import read_content
+from gateway.services.bounds.content import PLAIN, read_content
 from gateway.services.bounds.output import answer_count
 from gateway.wire.token_estimate import BYTES_PER_TOKEN, PER_IMAGE
 
@@ -47,7 +47,7 @@ def expected_tokens(call: Call, usual: UsualOutput, fallback: str = "") -> int:
     """The prompt by its size, and each answer by its cap, or else by what few of the model's answers go beyond: of the
     one that was asked for, or of `fallback`."""
     document = call.document
-    content = read_content(document, images=True, image_urls=True)
+    content = PLAIN if call.flat else read_content(document, images=True, image_urls=True)
     size = max(0, len(call.body) - content.image_bytes)
     prompt = size // BYTES_PER_TOKEN + content.images * PER_IMAGE + 1
     answers, _ = answer_count(document, call.endpoint.name)

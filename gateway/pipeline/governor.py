@@ -75,7 +75,7 @@ class Governor:
         self._tokenizers = tokenizers
         self._overruns = overruns
 
-    def reserve(self, job: Call, target: Target) -> Awaitable[Reservation | None] | None:
+    def reserve(self, job: Call, target: Target) -> Reservation | Awaitable[Reservation | None] | None:
         """Set aside what this attempt may cost at most; for it alone the request's output cap may shrink.
 
         Raises GatewayError: budget_exceeded, budget_unbounded, budget_unpriced, budget_rebuilding, target_limited.
@@ -92,16 +92,23 @@ class Governor:
             return None
         reservation = Reservation(self._quota, target)
         reservation.rules, reservation.of_model = rules, of_model
-        return self._reserve(job, reservation, fallback, others_pay=others_pay)
+        if purse is not None and others_pay:
+            return self._reserve_of_others(purse, job, reservation, fallback)
+        return self._reserve(job, reservation, job.pots)
 
-    async def _reserve(
-        self, job: Call, reservation: Reservation, fallback: str, *, others_pay: bool
+    async def _reserve_of_others(
+        self, purse: Purse, job: Call, reservation: Reservation, fallback: str
     ) -> Reservation | None:
-        target, pots = reservation.target, job.pots
-        if others_pay and self._purse is not None:
-            pots = await self._pots(self._purse, job, target, fallback)
+        """The same where others pay than for the model that was asked for, or others, too."""
+        pots = await self._pots(purse, job, reservation.target, fallback)
         if not pots and not reservation.all_rules:
             return None
+        asked = self._reserve(job, reservation, pots)
+        return asked if isinstance(asked, Reservation) else await asked
+
+    def _reserve(self, job: Call, reservation: Reservation, pots: Pots) -> Reservation | Awaitable[Reservation]:
+        """Take everything, at once where it is leased; else what is returned is to be waited for."""
+        target = reservation.target
         reservation.pots = pots
         reservation.periods = ids_of(pots)
         hard = [pot for pot in pots if pot.counter is not None]
@@ -110,15 +117,7 @@ class Governor:
             self._bound(job, target, reservation, hard)
         stands_in_line = reservation.rules is not None and self._queues.waiting(target)
         if stands_in_line or not self._take(job, reservation, hard):
-            if job.waited is not None:
-                job.waited = True
-            await self._set_aside(job, target, reservation, hard)
-        if reservation.clamped:
-            try:
-                self._tell_of_clamp(job, reservation)
-            except BaseException:
-                self.forgo(reservation)
-                raise
+            return self._set_aside(job, target, reservation, hard)
         return reservation
 
     def _rules(self, job: Call, target: Target, fallback: str) -> tuple[Rules | None, Rules | None]:
@@ -136,8 +135,10 @@ class Governor:
             pots = await purse.of_request(job.key, fallback, job.document)
         return (*pots, *await purse.of_target(target)) if purse.pays_for(target) else pots
 
-    async def _set_aside(self, job: Call, target: Target, reservation: Reservation, hard: Sequence[Pot]) -> None:
+    async def _set_aside(self, job: Call, target: Target, reservation: Reservation, hard: Sequence[Pot]) -> Reservation:
         """Take everything, for a smaller worst case where the budgets have not enough left for this one."""
+        if job.waited is not None:
+            job.waited = True
         tries = _CLAMPS
         while (refusal := await self._take_turn(job, target, reservation, hard)) is not None:
             if refusal.reason == "limit":
@@ -147,6 +148,13 @@ class Governor:
                 if tries and self._clamp(job, target, reservation, hard):
                     continue
             raise exhausted(refusal, hard)
+        if reservation.clamped:
+            try:
+                self._tell_of_clamp(job, reservation)
+            except BaseException:
+                self.forgo(reservation)
+                raise
+        return reservation
 
     async def _take_turn(
         self, job: Call, target: Target, reservation: Reservation, hard: Sequence[Pot]
@@ -226,7 +234,8 @@ class Governor:
                 f"'{hard[0].budget.name}'.",
             )
         if price is not None:
-            job.body = named_once(job.body, job.document)  # what is judged here is what the provider gets to read
+            if not job.flat:
+                job.body = named_once(job.body, job.document)  # what is judged here is what the provider gets to read
             billing = PROVIDERS[target.account.type].billing
             asked = as_bounded(job)
             bound = worst_case(*asked, price, billing, target.model)

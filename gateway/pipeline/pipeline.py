@@ -50,6 +50,7 @@ class Pipeline:
         """The answer to `call`: a reply, or None where it was streamed into `sink`. Errors become replies."""
         begun = 0
         reply: Reply | None = None
+        cancelled: asyncio.CancelledError | None = None
         call.purse, call.waited = self._purse, False
         if self._watchers:
             self._attach_watchers(call)
@@ -68,28 +69,24 @@ class Pipeline:
             call.error = call.broken
         except GatewayError as error:
             call.error = error
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             call.error = GatewayError("client_gone", "The client closed the connection.")
             call.status = 499
-            raise
+            cancelled = error
         except Exception:
             _log.exception("request %s failed", call.request_id)
             call.error = GatewayError("internal_error", "The gateway failed to handle this request.")
-        finally:
-            _note_status(call, reply)
-            if self._has_ends or call.governed is not None or call.once is not None:
-                await self._end(call, begun)
-        if reply is None and call.error is not None and call.broken is None:
-            reply = render_error(call, call.error)
-        elif reply is not None:
-            call.add_headers(reply.headers)
-        return reply
-
-    async def _end(self, call: Call, begun: int) -> None:
-        """Give back what limits gave, and close the stages whose turn had begun, last first; one that breaks does not
-        keep the others from it."""
+        _note_status(call, reply)  # no `finally`: a compiled one must not wait (docs/decisions.md)
         if call.governed is not None:
             call.governed.end(call.outcomes)
+        if self._has_ends or call.once is not None:
+            await self._end(call, begun)
+        if cancelled is not None:
+            raise cancelled
+        return _as_answered(call, reply)
+
+    async def _end(self, call: Call, begun: int) -> None:
+        """Close the stages whose turn had begun, last first; one that breaks does not keep the others from it."""
         cancelled: asyncio.CancelledError | None = None
         for _, end, stage in reversed(self._turns[:begun]):
             if end is not None:
@@ -129,6 +126,15 @@ class Pipeline:
 def _waited(call: Call, turn: Awaitable[Reply | None]) -> Awaitable[Reply | None]:
     call.waited = True
     return turn
+
+
+def _as_answered(call: Call, reply: Reply | None) -> Reply | None:
+    """What the client gets, with what the gateway says of itself; None for a stream that was written."""
+    if reply is None and call.error is not None and call.broken is None:
+        return render_error(call, call.error)
+    if reply is not None:
+        call.add_headers(reply.headers)
+    return reply
 
 
 def _note_status(call: Call, reply: Reply | None) -> None:

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 from gateway.pipeline.purse import Pot
 from gateway.pipeline.rules import Rules
+from gateway.providers.price import Price
 from gateway.services.bounds.worst_case import Bound
-from gateway.services.prices.price import Price
 from gateway.services.quota.counter import Counter
 from gateway.services.quota.service import Quota
-from gateway.upstream.job import Outcome
+from gateway.upstream.job import Outcome, Reserved
 from gateway.upstream.target import Target
 
 
-class Reservation:
+class Reservation(Reserved):
     """What is set aside for one attempt: `amount` nano-dollars at each hard one of `pots`, and units of the target's
     limits, its `rules`, and of those of the model that it falls back to, `of_model`: `requests` and `tokens` of rates,
     with the windows that they are of, and `held` until it ends. `periods` are the ids of the pots, as the ledger wants

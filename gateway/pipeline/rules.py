@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import ceil
-from typing import Final, NamedTuple
+from typing import Final
 
 from gateway.errors import GatewayError
 from gateway.pipeline.expected import UsualOutput
@@ -176,16 +176,9 @@ class RuleBook:
             known.clear()
 
 
-class Shown(NamedTuple):
-    """The figures of one `x-ratelimit-*` family: `reset_s` until the window ends."""
-
-    limit: int
-    remaining: int
-    reset_s: float
-
-
-def tightest(quota: Quota, rates: Sequence[Counter]) -> Shown | None:
-    """The one of `rates` that has least left, as far as this worker knows; None where there is none."""
+def tightest(quota: Quota, rates: Sequence[Counter]) -> tuple[int, int, float] | None:
+    """Of `rates` the one that has least left, as far as this worker knows: its limit, what is left, and the seconds
+    until its window ends. None where there are none."""
     if not rates:
         return None
     best = rates[0]
@@ -194,4 +187,4 @@ def tightest(quota: Quota, rates: Sequence[Counter]) -> Shown | None:
         left = counter.remaining + counter.available
         if left < least:
             best, least = counter, left
-    return Shown(best.limit, max(0, min(least, best.limit)), quota.reset_in_s(best))
+    return best.limit, max(0, min(least, best.limit)), quota.reset_in_s(best)

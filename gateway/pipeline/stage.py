@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from inspect import iscoroutinefunction
+from typing import ClassVar
+
+from mypy_extensions import mypyc_attr
 
 from gateway.pipeline.call import Call, Reply
 
@@ -11,6 +14,7 @@ from gateway.pipeline.call import Call, Reply
 Turn = Reply | Awaitable[Reply | None] | None
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Stage:
     """One step of the pipeline. What a subclass does not override is never called and costs nothing.
 
@@ -23,9 +27,9 @@ class Stage:
     means any exception but a GatewayError with a status below 500, which is a refusal from either.
     """
 
-    name = ""
-    switchable = True
-    optional = False
+    name: ClassVar[str] = ""
+    switchable: ClassVar[bool] = True
+    optional: ClassVar[bool] = False
 
     def on_request(self, call: Call) -> Turn:
         """Look at the request before it is sent."""

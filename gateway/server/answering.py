@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from gateway.pipeline.call import Reply
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 _MAX_UNWRITTEN_BYTES = 65_536
 
 
-class Answering(asyncio.Protocol):
+class Answering:
     """What the hot lane says to its client; for a streamed answer it is the pipeline's Sink."""
 
     __slots__ = (
@@ -39,6 +38,9 @@ class Answering(asyncio.Protocol):
         self._unwritten = b""
         self._unsent_since = 0.0
 
+    def eof_received(self) -> None:
+        """The client sends no more: the connection closes by itself."""
+
     def close(self) -> None:
         """Close at once; a request under way is cancelled."""
         if self._transport is not None:
@@ -54,18 +56,27 @@ class Answering(asyncio.Protocol):
 
     def reply(self, reply: Reply) -> None:
         """Write a whole answer."""
-        body = reply.body
-        head = self._render_head(reply.status, reply.headers)
-        self._write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
+        pieces = self._head_pieces(reply.status, reply.headers)
+        pieces.append(b"content-length: %d\r\n\r\n" % len(reply.body))
+        pieces.append(reply.body)
+        self._write(b"".join(pieces))
 
-    def _render_head(self, status: int, headers: Headers) -> bytes:
-        lines = b"".join([b"%b: %b\r\n" % header for header in headers])
-        closing = b"" if self._keep_alive and not self._gate.draining else b"connection: close\r\n"
-        return b"%bdate: %b\r\n%b%b" % (status_line(status), self._gate.date, lines, closing)
+    def _head_pieces(self, status: int, headers: Headers) -> list[bytes]:
+        pieces = [status_line(status), b"date: ", self._gate.date]
+        for name, value in headers:
+            pieces.append(b"\r\n")
+            pieces.append(name)
+            pieces.append(b": ")
+            pieces.append(value)
+        closing = not self._keep_alive or self._gate.draining
+        pieces.append(b"\r\nconnection: close\r\n" if closing else b"\r\n")
+        return pieces
 
     def start(self, status: int, headers: Headers) -> None:
         """Write the head of a streamed answer."""
-        self._write(self._render_head(status, headers) + b"transfer-encoding: chunked\r\n\r\n")
+        pieces = self._head_pieces(status, headers)
+        pieces.append(b"transfer-encoding: chunked\r\n\r\n")
+        self._write(b"".join(pieces))
 
     def write(self, data: bytes) -> None:
         """Write a chunk at once."""

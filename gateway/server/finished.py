@@ -29,7 +29,6 @@ class Attempt:
     span_id: int = 0
 
 
-@dataclass(slots=True)
 class FinishedRequest:
     """One request, ended. Times are Unix times in seconds, durations milliseconds, money nano-dollars.
 
@@ -39,29 +38,69 @@ class FinishedRequest:
     `replayed`: the answer is that of an earlier request with the same `Idempotency-Key`.
     """
 
-    request_id: str
-    endpoint: str
-    status: int
-    started_at: float
-    duration_ms: float
-    client_request_id: str | None = None
-    model: str | None = None
-    provider: str | None = None
-    target: str | None = None
-    code: str | None = None
-    attempts: int = 0
-    attempts_log: Sequence[Attempt] = ()
-    stream: bool = False
-    upstream_ms: float = 0.0
-    cost_nano_usd: int = 0
-    key_id: str | None = None
-    client_ip: str | None = None
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int = 0
-    cache_write_tokens: int = 0
-    reasoning_tokens: int = 0
-    ttft_ms: float | None = None
-    response_model: str | None = None
-    trace: Trace | None = None
-    replayed: bool = False
+    __slots__ = (
+        "attempts",
+        "attempts_log",
+        "cache_write_tokens",
+        "cached_tokens",
+        "client_ip",
+        "client_request_id",
+        "code",
+        "completion_tokens",
+        "cost_nano_usd",
+        "duration_ms",
+        "endpoint",
+        "key_id",
+        "model",
+        "prompt_tokens",
+        "provider",
+        "reasoning_tokens",
+        "replayed",
+        "request_id",
+        "response_model",
+        "started_at",
+        "status",
+        "stream",
+        "target",
+        "trace",
+        "ttft_ms",
+        "upstream_ms",
+    )
+
+    def __init__(
+        self,
+        request_id: str,
+        endpoint: str,
+        status: int,
+        started_at: float,
+        duration_ms: float,
+        client_request_id: str | None = None,
+        model: str | None = None,
+        provider: str | None = None,
+        target: str | None = None,
+        code: str | None = None,
+        attempts: int = 0,
+        attempts_log: Sequence[Attempt] = (),
+        stream: bool = False,
+        upstream_ms: float = 0.0,
+        cost_nano_usd: int = 0,
+        key_id: str | None = None,
+        client_ip: str | None = None,
+    ) -> None:
+        self.request_id = request_id
+        self.endpoint = endpoint
+        self.status = status
+        self.started_at, self.duration_ms, self.upstream_ms = started_at, duration_ms, upstream_ms
+        self.client_request_id = client_request_id
+        self.model, self.provider, self.target = model, provider, target
+        self.code = code
+        self.attempts, self.attempts_log = attempts, attempts_log
+        self.stream = stream
+        self.cost_nano_usd = cost_nano_usd
+        self.key_id, self.client_ip = key_id, client_ip
+        self.prompt_tokens = self.completion_tokens = self.cached_tokens = 0
+        self.cache_write_tokens = self.reasoning_tokens = 0
+        self.ttft_ms: float | None = None
+        self.response_model: str | None = None
+        self.trace: Trace | None = None
+        self.replayed = False

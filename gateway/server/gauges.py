@@ -36,7 +36,7 @@ def show_gauges(
 ) -> None:
     """Have `metrics` show connections, pool, journal, listener, stores and breakers."""
     states = {state: metrics.pool_connections.child(state) for state in ("idle", "active", "waiting")}
-    connections = metrics.connections_open.child()
+    connections, in_flight = metrics.connections_open.child(), metrics.requests_in_flight.child()
     draining = metrics.draining.child()
     created, reused = metrics.pool_created.child(), metrics.pool_reused.child()
     stale = metrics.listener_stale.child()
@@ -45,6 +45,7 @@ def show_gauges(
 
     def collect() -> None:
         connections.set(len(gate.connections))
+        in_flight.set(gate.in_flight)
         draining.set(gate.draining)
         states["idle"].set(pool.idle)
         states["active"].set(pool.open - pool.idle)

@@ -21,6 +21,7 @@ from gateway.server.gate import Gate
 from gateway.server.head import ALLOWED_METHODS, KeptHead, body_too_large, check_unfinished_head, read_slow_head
 from gateway.server.refusal import refusal
 from gateway.server.slow_lane import SlowLane
+from gateway.tasks import rooted
 from gateway.wire.endpoint import Endpoint
 from gateway.wire.openai_inbound import OPENAI
 
@@ -320,7 +321,7 @@ class HotLane(Answering):
             waiting, self._waiting = self._waiting, None
             waiting.set_result(call)
         elif self._task is None:
-            self._task = self._gate.loop.create_task(self._run(call), name="connection")
+            self._task = self._gate.loop.create_task(rooted(self._run(call)), name="connection")
         else:
             self._following = call
 

@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from gateway.server.gate import Gate
 from gateway.server.hot_lane import HotLane
@@ -108,9 +108,11 @@ class Ports:
         if tls is not None:  # a handshake is part of what the head's time limit is for
             handshake_s = self._gate.limits.head_timeout_s
             options = {"ssl": tls, "ssl_handshake_timeout": handshake_s, "ssl_shutdown_timeout": _SHUTDOWN_S}
+        # A lane has all of a protocol's methods, but no base that is Python's: a compiled class cannot have one.
+        make = cast("Callable[[], asyncio.Protocol]", make_lane)
         for sock in sockets:
             for handle in (sock, *(sock.dup() for _ in range(_HANDLES - 1))):
-                self._servers.append(await loop.create_server(make_lane, sock=handle, backlog=_BACKLOG, **options))
+                self._servers.append(await loop.create_server(make, sock=handle, backlog=_BACKLOG, **options))
 
     async def stop(self) -> None:
         """Refuse new connections from now on."""

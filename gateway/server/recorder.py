@@ -45,7 +45,6 @@ class Recorder:
         self._log = log
         self._telemetry = telemetry
         self.bodies = BodyLog("none")
-        self._in_flight = metrics.requests_in_flight.child()
         self._streams = metrics.streams_open.child()
         self._stream_begun = self._streams.inc
         self._gone = metrics.client_disconnects.child()
@@ -59,7 +58,6 @@ class Recorder:
 
     def begun(self, call: Call) -> None:
         """A call has come in."""
-        self._in_flight.inc()
         call.on_first_token = self._stream_begun
         if self._telemetry is not None:
             self._begin_trace(call, self._telemetry)
@@ -100,7 +98,6 @@ class Recorder:
 
     def finished(self, call: Call, reply: Reply | None = None) -> None:
         """A call is over, however it ended."""
-        self._in_flight.dec()
         if call.first_token_at:
             self._streams.dec()
         if self.bodies.enabled:

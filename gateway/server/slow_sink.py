@@ -11,6 +11,7 @@ from gateway.errors import GatewayError
 from gateway.pipeline.call import Call, Reply
 from gateway.server.gate import Gate
 from gateway.server.slow_lane import decoded
+from gateway.tasks import rooted
 from gateway.upstream.job import Flow, Headers
 
 _HIGH_WATER_BYTES = 65_536
@@ -123,7 +124,7 @@ def headers_of(request: web.BaseRequest) -> dict[bytes, bytes]:
 async def answer(gate: Gate, request: web.BaseRequest, call: Call) -> web.StreamResponse:
     """Run `call` for `request`; if the client goes, so does the call."""
     sink = SlowSink(request)
-    work = asyncio.get_running_loop().create_task(gate.answer(call, sink))
+    work = asyncio.get_running_loop().create_task(rooted(gate.answer(call, sink)))
     try:
         return await sink.send(work)
     finally:

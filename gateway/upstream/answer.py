@@ -8,7 +8,7 @@ left over would become the next caller's answer.
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import httptools
 
@@ -68,8 +68,8 @@ class Answer:
         self.headers: Headers = []
         self._fault: AnswerError | None = None
         self._kept: _KeptHead | None = None
-        self._parser = httptools.HttpResponseParser(self)
-        self._parse = self._parser.feed_data
+        self._parser: Any = httptools.HttpResponseParser(self)
+        self._parse: Any = self._parser.feed_data
         self.status = 0
         self.begin(0, 0)
 
@@ -81,7 +81,7 @@ class Answer:
 
     def close(self) -> None:
         """Break the cycle between parser and callbacks; nothing may be fed after."""
-        del self._parser, self._parse
+        self._parser = self._parse = None
 
     def feed(self, data: bytes) -> bytes:
         """Take one socket read and return the body bytes in it. Raises AnswerError."""

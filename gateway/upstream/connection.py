@@ -11,6 +11,8 @@ import asyncio
 import select
 from typing import cast
 
+from mypy_extensions import mypyc_attr
+
 from gateway.upstream.answer import Answer, AnswerError, Headers
 from gateway.upstream.exchange import Limits, Owner, Receiver, failure
 from gateway.upstream.origin import Origin
@@ -22,7 +24,8 @@ __all__ = ["Connection", "Headers", "Limits", "Origin", "Receiver", "render_head
 _JOIN_BYTES = 65536
 
 
-class Connection(asyncio.Protocol):
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Connection:
     """See the module. `idle` says that the pool has it on offer, `closed` that it is of no more use, `since` when
     the sweep last saw it do something (the loop's clock).
     """

@@ -17,7 +17,7 @@ from gateway.upstream.attempt import StreamAnswer, Streamed, WholeAnswer
 from gateway.upstream.authentication import authentication, judge_key
 from gateway.upstream.connection import Connection
 from gateway.upstream.copies import copies_of, run_copies, stream_copies
-from gateway.upstream.job import CLIENT_GONE, Admission, Job, Outcome, Reply, Sink, forwarded
+from gateway.upstream.job import CLIENT_GONE, Admission, Job, Outcome, Reply, Reserved, Sink, forwarded
 from gateway.upstream.passage import Passage
 from gateway.upstream.pursuit import Pursuit, Rules, Watcher
 from gateway.upstream.retries import RetryBudget, RetryOptions, retry_after_s
@@ -57,10 +57,7 @@ class Dispatch:
         `copy`: which of several requests for one this is; `streamed`: what its stream is told of in place of `job`.
         """
         if "n" in job.document and (copies := copies_of(job)) > 1:
-            if not job.stream:
-                return await run_copies(copies, job, lambda twin, number: self.run(twin, sink, number))
-            await stream_copies(copies, job, sink, lambda twin, strand: self.run(twin, strand, strand.number, strand))
-            return None
+            return await self._run_copies(copies, job, sink)
         self.rules.budget.count_call()
         chase = _Chase(self, job, sink, copy, streamed or job)
         reply: Reply | None
@@ -76,6 +73,12 @@ class Dispatch:
             if chase.pending is not None:
                 chase.settle_pending(final=True)
         return reply
+
+    async def _run_copies(self, copies: int, job: Job, sink: Sink) -> Reply | None:
+        if not job.stream:
+            return await run_copies(copies, job, lambda twin, number: self.run(twin, sink, number))
+        await stream_copies(copies, job, sink, lambda twin, strand: self.run(twin, strand, strand.number, strand))
+        return None
 
 
 def _fallbacks_for(job: Job, error: GatewayError) -> Sequence[Target]:
@@ -103,7 +106,7 @@ class _Chase(Pursuit):
         if not self.deadline:
             self.deadline = self.loop.time() + target.limits.total_s
         asked = self.ask(target)
-        reservation = None if asked is None else await self.reserve(target, asked)
+        reservation = asked if asked is None or isinstance(asked, Reserved) else await self.reserve(target, asked)
         try:
             passage = self._passage(job, target)
             if passage is not STRAIGHT:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from gateway.errors import GatewayError
@@ -49,16 +48,17 @@ class Sink(Protocol):
         """From now on pause and resume `flow` as the client takes what is written; None: nobody."""
 
 
-@dataclass(slots=True)
 class Reply:
     """A whole answer for the client; `headers` holds what the upstream's answer adds, content-type first."""
 
-    status: int
-    body: bytes
-    headers: Headers
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, body: bytes, headers: Headers) -> None:
+        self.status = status
+        self.body = body
+        self.headers = headers
 
 
-@dataclass(slots=True)
 class Outcome:
     """How one attempt ended. Times are seconds; `started_at` is on time.perf_counter, `first_byte_s` counts from
     it and is -1 if no byte came. `usage` is what the answer reported; where it is None, `request_bytes` and
@@ -67,23 +67,46 @@ class Outcome:
     `dropped` names the request fields that the provider lacks and that were not sent.
     """
 
-    target: Target
-    number: int
-    started_at: float = 0.0
-    request_bytes: int = 0
-    streamed: bool = False
-    code: str = "ok"
-    status: int = 0
-    sent: bool = False
-    billable: bool = True
-    final: bool = True
-    usage: Usage | None = None
-    streamed_tokens: int = 0
-    most_streamed_tokens: int = 0
-    dropped: Sequence[str] = ()
-    duration_s: float = 0.0
-    first_byte_s: float = -1.0
-    span_id: int = 0  # of the trace that was sent along, where there is one
+    __slots__ = (
+        "billable",
+        "code",
+        "dropped",
+        "duration_s",
+        "final",
+        "first_byte_s",
+        "most_streamed_tokens",
+        "number",
+        "request_bytes",
+        "sent",
+        "span_id",
+        "started_at",
+        "status",
+        "streamed",
+        "streamed_tokens",
+        "target",
+        "usage",
+    )
+
+    def __init__(
+        self, target: Target, number: int, started_at: float = 0.0, request_bytes: int = 0, streamed: bool = False
+    ) -> None:
+        self.target = target
+        self.number = number
+        self.started_at = started_at
+        self.request_bytes = request_bytes
+        self.streamed = streamed
+        self.code = "ok"
+        self.status = 0
+        self.sent = False
+        self.billable = True
+        self.final = True
+        self.usage: Usage | None = None
+        self.streamed_tokens = 0
+        self.most_streamed_tokens = 0
+        self.dropped: Sequence[str] = ()
+        self.duration_s = 0.0
+        self.first_byte_s = -1.0
+        self.span_id = 0  # of the trace that was sent along, where there is one
 
     def estimate(self) -> Usage:
         """What an attempt used that reported nothing: nothing where it cannot have been billed."""
@@ -96,7 +119,7 @@ class Job(Protocol):
     """One request as dispatch sees it; a pipeline's Call is one.
 
     `headers` are the client's, names in lower case; `started_us` is microseconds since 1970; `speech` is the API that
-    the client speaks.
+    the client speaks; `flat` is as in wire/flat.py, False where nobody has looked.
     """
 
     request_id: str
@@ -106,6 +129,7 @@ class Job(Protocol):
     endpoint: Endpoint
     body: bytes
     document: Document
+    flat: bool
     stream: bool
     asked_model: str
     targets: Sequence[Target]
@@ -127,8 +151,12 @@ class Job(Protocol):
 
 # What an admission hands out for one attempt; only it knows what is inside.
 Permit = Any
-# What it has set aside for an attempt that is still to be encoded, None for nothing.
-Reservation = Any
+
+
+class Reserved:
+    """What an admission has set aside for an attempt that is still to be encoded; only it knows what is inside."""
+
+    __slots__ = ()
 
 
 class Admission(Protocol):
@@ -137,17 +165,17 @@ class Admission(Protocol):
     `job` is the caller's own Job, with more on it than dispatch reads.
     """
 
-    def reserve(self, job: Any, target: Target) -> Awaitable[Reservation] | None:
+    def reserve(self, job: Any, target: Target) -> Reserved | Awaitable[Reserved | None] | None:
         """Set aside what an attempt at `target` may take, before its request is encoded: the job's output cap may
-        shrink for it. None: there is nothing to set aside, and nothing to wait for.
+        shrink for it. What it takes no waiting to set aside is given at once; None: there is nothing to set aside.
 
         Raises the GatewayError that says why not. Each reservation is given to `admit` or to `forgo`.
         """
 
-    def forgo(self, reservation: Reservation) -> None:
+    def forgo(self, reservation: Any) -> None:
         """The attempt is not made after all."""
 
-    def admit(self, job: Any, target: Target, attempt: int, reservation: Reservation) -> Permit:
+    def admit(self, job: Any, target: Target, attempt: int, reservation: Any) -> Permit:
         """Allow this attempt, or raise the GatewayError that says why not; then what was set aside is to be forgone.
 
         A second attempt is asked for while the permit of the one before is still open (it is closed as soon as

@@ -40,7 +40,7 @@ async def open_connection(connection: Connection, contexts: TlsContexts) -> None
     if proxy is None:
         addresses = await _look_up(origin.host, origin.port, origin, "upstream_connect_failed")
         _check(origin, addresses)
-        wire = await _dial(addresses, connection, origin, "upstream_connect_failed")
+        wire = await _dial(addresses, _protocol(connection), origin, "upstream_connect_failed")
     else:
         if origin.rule is not None:
             _check(origin, await _look_up(origin.host, origin.port, origin, "upstream_connect_failed"))
@@ -52,12 +52,17 @@ async def open_connection(connection: Connection, contexts: TlsContexts) -> None
             await _pass_proxy(wire, tunnel, connection, contexts)
         if origin.tls:
             context = await _context(contexts, origin, "upstream_tls_failed")
-            connection.attach(await _secure(connection.transport, connection, context, origin.host, origin))
+            connection.attach(await _secure(connection.transport, _protocol(connection), context, origin.host, origin))
         if connection.closed:
             raise failure("upstream_connect_failed", origin.name, "it hung up or spoke first")
     except BaseException:
         wire.abort()
         raise
+
+
+def _protocol(connection: Connection) -> asyncio.Protocol:
+    # It has all of a protocol's methods, but no base that is Python's: a compiled class cannot have one.
+    return cast("asyncio.Protocol", connection)
 
 
 async def _look_up(host: str, port: int, origin: Origin, code: str) -> Sequence[AddrInfoType]:
@@ -129,7 +134,7 @@ async def _pass_proxy(wire: asyncio.Transport, tunnel: Tunnel, connection: Conne
         except TunnelRefused as error:
             reason = f"the proxy {proxy.name} did not open a tunnel: {error}"
             raise failure("upstream_proxy_failed", origin.name, reason) from None
-    transport.set_protocol(connection)
+    transport.set_protocol(_protocol(connection))
     connection.connection_made(wire)
     connection.attach(transport)
 

@@ -12,6 +12,8 @@ from gateway.upstream.target import Target
 from gateway.upstream.translation import Fetch, Translation
 from gateway.wire.lacking import settle_lacking
 
+_FOREIGN = frozenset({"reasoning_content", "reasoning_details", "cache_control", "images"})
+
 
 class StraightWithout(Straight):
     """The passage of one attempt whose request has fields that the target lacks."""
@@ -56,10 +58,12 @@ class Passages:
 def _has_foreign(job: Job) -> bool:
     """Does the body hold what other providers' answers bring along and a client sends back? Written out: this runs for
     every request to OpenAI and many of its like, which refuse it."""
+    if job.flat:
+        return not _FOREIGN.isdisjoint(job.document)
     body = job.body
     return job.endpoint.operation == "chat" and (
-        b'"reasoning_content"' in body
-        or b'"reasoning_details"' in body
-        or b'"cache_control"' in body
-        or b'"images"' in body
+        body.find(b'"reasoning_content"') >= 0  # `in` takes three times as long (CPython tries an integer first)
+        or body.find(b'"reasoning_details"') >= 0
+        or body.find(b'"cache_control"') >= 0
+        or body.find(b'"images"') >= 0
     )

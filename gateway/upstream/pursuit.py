@@ -12,10 +12,12 @@ import time
 from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol
 
+from mypy_extensions import mypyc_attr
+
 from gateway.errors import Again, GatewayError, Sent
 from gateway.upstream.authentication import judge_key
 from gateway.upstream.health import Ticket, judge
-from gateway.upstream.job import Admission, Job, Outcome, Permit, Reservation
+from gateway.upstream.job import Admission, Job, Outcome, Permit, Reserved
 from gateway.upstream.key_ring import ProviderKey
 from gateway.upstream.retries import RetryBudget, RetryOptions, backoff_s
 from gateway.upstream.target import Target
@@ -58,6 +60,7 @@ class Rules:
         return loop
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Pursuit:
     """A subclass brings `attempt`: it starts with `begin` and ends with `settle_pending`, `failed` or `broke_off`."""
 
@@ -162,15 +165,16 @@ class Pursuit:
 
     # --- the account of an attempt ----------------------------------------------------------------
 
-    def ask(self, target: Target) -> Awaitable[Reservation] | None:
-        """Ask for what an attempt may take: None where nothing has to be set aside, else `reserve` waits for it."""
+    def ask(self, target: Target) -> Reserved | Awaitable[Reserved | None] | None:
+        """Ask for what an attempt may take: None where nothing has to be set aside; `reserve` waits for what is not
+        there at once."""
         try:
             return self.admission.reserve(self.job, target)
         except BaseException:
             target.breaker.forget(self.ticket)
             raise
 
-    async def reserve(self, target: Target, asked: Awaitable[Reservation]) -> Reservation:
+    async def reserve(self, target: Target, asked: Awaitable[Reserved | None]) -> Reserved | None:
         """What an attempt may take, once it is set aside. Raises the GatewayError of a limit or budget that refuses
         it."""
         try:
@@ -179,7 +183,7 @@ class Pursuit:
             target.breaker.forget(self.ticket)
             raise
 
-    def forgo(self, target: Target, reservation: Reservation) -> None:
+    def forgo(self, target: Target, reservation: Reserved | None) -> None:
         """An attempt that was about to begin is not made."""
         target.breaker.forget(self.ticket)
         if reservation is not None:

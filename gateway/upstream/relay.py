@@ -15,7 +15,7 @@ from gateway.errors import GatewayError
 from gateway.tasks import Tasks
 from gateway.upstream.authentication import authentication
 from gateway.upstream.dispatch import Dispatch
-from gateway.upstream.job import Job, Outcome, forwarded
+from gateway.upstream.job import Job, Outcome, Reserved, forwarded
 from gateway.upstream.pulled import PulledAnswer
 from gateway.upstream.pursuit import Pursuit
 from gateway.upstream.relayed import Exchange, Outgoing
@@ -84,7 +84,7 @@ class _Errand(Pursuit):
         if not self.deadline:
             self.deadline = self.loop.time() + (outgoing.patience_s or target.limits.total_s)
         asked = self.ask(target)
-        reservation = None if asked is None else await self.reserve(target, asked)
+        reservation = asked if asked is None or isinstance(asked, Reserved) else await self.reserve(target, asked)
         try:
             permit = self.admission.admit(job, target, self.number + 1, reservation)
         except BaseException:

@@ -23,7 +23,7 @@ class Straight:
 
     def encode(self, job: Job, target: Target) -> bytes:
         """The client's own bytes, but for what has to change."""
-        return encode_request(job.body, job.document, target.model, target.variations)
+        return encode_request(job.body, job.document, target.model, target.variations, flat=job.flat)
 
     def path(self, job: Job, target: Target) -> str:
         """The endpoint's, at the target."""

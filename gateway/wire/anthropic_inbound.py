@@ -51,4 +51,4 @@ class AnthropicInbound:
         return error_body(error, request_id)
 
 
-INBOUND = AnthropicInbound()
+INBOUND: AnthropicInbound = AnthropicInbound()

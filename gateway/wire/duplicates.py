@@ -65,7 +65,7 @@ _NUMBERS: Final = re.compile(_STRING + rb"|(-?\d[\d.eE+-]*+)", re.DOTALL)
 
 def escapes_letters(body: bytes) -> bool:
     """May `body` hold a name that is written with escapes, so that it cannot be found as it stands?"""
-    return b"\\u00" in body and _ESCAPED_LETTER.search(body) is not None
+    return body.find(b"\\u00") >= 0 and _ESCAPED_LETTER.search(body) is not None
 
 
 def is_ambiguous(body: bytes, document: Document) -> bool:

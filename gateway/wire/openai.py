@@ -44,7 +44,7 @@ def read_json_object(body: bytes) -> Document:
         raise GatewayError("invalid_json", message) from None
     if type(document) is not dict:
         raise GatewayError("invalid_json", "The body must be a JSON object.")
-    if body.count(b"[") + body.count(b"{") > _MAX_LEVELS:
+    if len(body) >= 2 * _MAX_LEVELS and body.count(b"[") + body.count(b"{") > _MAX_LEVELS:
         _check_depth(document)
     return document
 
@@ -138,16 +138,17 @@ class Variations:
         return exactly(self.call_id_characters) if self.call_id_characters else None
 
 
-def encode_request(body: bytes, document: Document, model: str, variations: Variations) -> bytes:
+def encode_request(body: bytes, document: Document, model: str, variations: Variations, *, flat: bool = False) -> bytes:
     """The bytes for the upstream: the client's own, but for what has to change.
 
-    Changed are the model's name, `stream_options.include_usage` on a stream (asked for, or left out where the
-    provider refuses it), the parameters that the provider lacks or renames, and ids of tool calls that it refuses.
-    Raises invalid_json for a document that nests too deeply to be written.
+    Changed are the model's name, `stream_options.include_usage` on a stream (asked for, or left out where the provider
+    refuses it), the parameters that the provider lacks or renames, and ids of tool calls that it refuses. `flat`: it is
+    known to be so (wire/flat.py), which spares looking for what cannot be there. Raises invalid_json for a document
+    that nests too deeply to be written.
     """
     streams = document.get("stream") is True
     ask_usage = streams and variations.stream_usage and not wants_usage(document)
-    if not _needs_rewrite(body, document, variations):
+    if not _needs_rewrite(body, document, variations, flat=flat):
         outgoing: bytes | None = body
         if document["model"] != model:
             outgoing = replace_only_model(body, model)
@@ -158,7 +159,7 @@ def encode_request(body: bytes, document: Document, model: str, variations: Vari
     return _rewrite(document, model, variations, ask_usage=ask_usage)
 
 
-def _needs_rewrite(body: bytes, document: Document, variations: Variations) -> bool:
+def _needs_rewrite(body: bytes, document: Document, variations: Variations, *, flat: bool) -> bool:
     """Is there more to change than the model's name and the wish for usage?"""
     if variations.unsupported and not variations.unsupported.isdisjoint(document):
         return True
@@ -168,7 +169,7 @@ def _needs_rewrite(body: bytes, document: Document, variations: Variations) -> b
         return True
     if variations.call_id_characters and b'"tool_call' in body:
         return True
-    return is_ambiguous(body, document)
+    return not flat and is_ambiguous(body, document)
 
 
 def _rewrite(document: Document, model: str, variations: Variations, *, ask_usage: bool) -> bytes:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from gateway.wire.dialect import Document
 from gateway.wire.openai import read_usage
 from gateway.wire.openai_error import parse_object
-from gateway.wire.usage import Usage
+from gateway.wire.usage import COUNTS, Usage
 
 _ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 _MAX_NAME_CHARS = 256
@@ -125,9 +125,8 @@ class OutputReader:
         if key not in self._used and len(self._used) >= _MAX_SHARES:
             key = ("", 0)
         total = self._used.setdefault(key, Usage())
-        for field in Usage.__slots__:
-            if field != "estimated":
-                setattr(total, field, min(getattr(total, field) + getattr(usage, field), _MAX_COUNT))
+        for count in COUNTS:
+            setattr(total, count, min(getattr(total, count) + getattr(usage, count), _MAX_COUNT))
         total.estimated = total.estimated or usage.estimated
 
 

@@ -5,7 +5,7 @@ Fields as in https://platform.openai.com/docs/api-reference (read 2026-11).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from gateway.wire import duplicates
 from gateway.wire.dialect import Document
@@ -36,21 +36,29 @@ _OPAQUE_IN_CALLS = _OPAQUE | {"input"}
 # Parts of an earlier answer that tell of a file which a tool of the provider made; nobody is recorded for those.
 _MADE_BY_TOOLS = frozenset({"code_execution_output", "bash_code_execution_output"})
 # Where these do not stand in a body, and nothing at its top is called as below, it refers to nothing.
-_MARKS = (b'"file_id', b'"vector_store_id')
+_FILE_MARK: Final = b'"file_id'
+_STORE_MARK: Final = b'"vector_store_id'
 _MARKED = frozenset({"file_id", "file_ids", "vector_store_id", "vector_store_ids"})
 # A provider's parser may take the first of two equal keys where ours takes the last.
 _DECISIVE = tuple(
     b'"%b"' % name.encode()
     for name in ("model", "store", "stream", "background", "input", "tools", "prompt", "images", "id", *_REFERENCES)
 )
-_AT_TOP = frozenset(_REFERENCES) - _MARKED
+_NAMES = frozenset(_REFERENCES)
+_AT_TOP = _NAMES - _MARKED
 MAX_ID_CHARS = 256
 
 
-def may_refer(body: bytes, document: Document) -> bool:
-    """May `body`, a request of the pipeline read as `document`, refer to objects? Costs next to nothing where not."""
+def may_refer(body: bytes, document: Document, *, flat: bool = False) -> bool:
+    """May `body`, a request of the pipeline read as `document`, refer to objects? Costs next to nothing where not,
+    and less where it is known to be `flat` (wire/flat.py)."""
+    if flat:
+        return not _NAMES.isdisjoint(document)
     return (
-        _MARKS[0] in body or _MARKS[1] in body or not _AT_TOP.isdisjoint(document) or duplicates.escapes_letters(body)
+        body.find(_FILE_MARK) >= 0
+        or body.find(_STORE_MARK) >= 0
+        or not _AT_TOP.isdisjoint(document)
+        or duplicates.escapes_letters(body)
     )
 
 

@@ -35,4 +35,4 @@ class RerankInbound:
         return error.body(request_id)
 
 
-INBOUND = RerankInbound()
+INBOUND: RerankInbound = RerankInbound()

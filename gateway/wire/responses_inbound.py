@@ -100,4 +100,4 @@ def _check_input(document: Document) -> None:
             raise invalid(f"input[{index}]", "must be an object")
 
 
-INBOUND = ResponsesInbound()
+INBOUND: ResponsesInbound = ResponsesInbound()

@@ -45,6 +45,11 @@ def _set_aside(site: Site) -> int:
         return sum(int(client.hget(name, "t") or 0) for name in client.keys("*:m:*"))  # type: ignore[arg-type, union-attr]
 
 
+def _written_down(site: Site, number: int) -> bool:
+    """Has this gateway's journal the beginning of an attempt?"""
+    return any(path.read_bytes().strip(b"\0") for path in (site.gateways[number].home / "journal").glob("*/*.journal"))
+
+
 def _said_of_budgets(site: Site) -> str:
     return str(call("GET", site.gateways[0].url + "/readyz")[2]["budgets"])
 
@@ -54,7 +59,7 @@ def test_what_a_killed_gateway_had_under_way_is_not_spent_twice_though_the_count
     asking = threading.Thread(target=_ask_in_vain, args=(site, 1, key))
     asking.start()
     deadline = time.monotonic() + 10
-    while not _set_aside(site):
+    while not (_set_aside(site) and _written_down(site, 1)):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     killed = site.gateways[1]

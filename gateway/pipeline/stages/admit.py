@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from typing import ClassVar
 
 from gateway.pipeline.call import Call
 from gateway.pipeline.governed import Governed
@@ -16,7 +17,7 @@ class Admit(Stage):
     A request counts when it is admitted, whatever becomes of it.
     """
 
-    name = "admit"
+    name: ClassVar[str] = "admit"
 
     def __init__(self, book: RuleBook) -> None:
         self._book = book

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from typing import ClassVar
 
 from gateway.errors import GatewayError
 from gateway.metrics import Metrics
@@ -28,8 +29,8 @@ _OWN = frozenset({b"x-request-id", b"x-gateway-request-id", b"x-gateway-attempts
 class AnswerOnce(Stage):
     """Give a request with an `Idempotency-Key` the answer that the first one with that key got."""
 
-    name = "answer_once"
-    switchable = False
+    name: ClassVar[str] = "answer_once"
+    switchable: ClassVar[bool] = False
 
     def __init__(self, idempotency: Idempotency, metrics: Metrics) -> None:
         self._idempotency = idempotency

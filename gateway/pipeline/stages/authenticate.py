@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from gateway.errors import GatewayError
 from gateway.metrics import Metrics
@@ -22,8 +23,8 @@ _RESULTS = {
 class Authenticate(Stage):
     """Find the caller's key and refuse one that is unknown, expired, or not allowed this endpoint."""
 
-    name = "authenticate"
-    switchable = False
+    name: ClassVar[str] = "authenticate"
+    switchable: ClassVar[bool] = False
 
     def __init__(self, keys: Keys, metrics: Metrics) -> None:
         self._keys = keys
@@ -90,6 +91,8 @@ def read_token(headers: Mapping[bytes, bytes]) -> str:
     """The key of a request: `Authorization: Bearer`, else `x-api-key`, else `api-key`; empty if there is none."""
     value = headers.get(b"authorization")
     if value is not None:
+        if value.startswith(b"Bearer ") and (plain := value[7:].strip()):
+            return plain.decode("latin-1")
         scheme, _, token = value.partition(b" ")
         if scheme.lower() == b"bearer" and (token := token.strip()):
             return token.decode("latin-1")

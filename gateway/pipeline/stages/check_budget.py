@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from gateway.pipeline.call import Call
 from gateway.pipeline.governed import Governed
 from gateway.pipeline.purse import Pots, Purse
@@ -12,7 +14,7 @@ from gateway.services.keys.key import Key
 class CheckBudget(Stage):
     """Find the budgets that pay. The money is set aside for each attempt, at its target's price (governor.py)."""
 
-    name = "check_budget"
+    name: ClassVar[str] = "check_budget"
 
     def __init__(self, purse: Purse) -> None:
         self._purse = purse

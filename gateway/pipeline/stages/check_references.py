@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import orjson
 
 from gateway.errors import GatewayError
@@ -22,8 +24,8 @@ class CheckReferences(Stage):
     A provider knows the gateway's credentials only: it would give any caller's request any caller's file.
     """
 
-    name = "check_references"
-    switchable = False
+    name: ClassVar[str] = "check_references"
+    switchable: ClassVar[bool] = False
 
     def __init__(self, references: References) -> None:
         self._references = references
@@ -33,7 +35,7 @@ class CheckReferences(Stage):
         if "store" in document:
             assert call.key is not None
             check_store(call.key, document["store"])
-        if may_refer(call.body, document) and call.endpoint.operation not in _DATA_ONLY:
+        if may_refer(call.body, document, flat=call.flat) and call.endpoint.operation not in _DATA_ONLY:
             return self.check(call)
         return None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from gateway.errors import GatewayError
 from gateway.pipeline.call import Call
 from gateway.pipeline.stage import Stage
@@ -12,8 +14,8 @@ from gateway.services.routing.routes import Route, Routing
 class ChooseRoute(Stage):
     """Find the targets of the model that was asked for, if the key may use it."""
 
-    name = "choose_route"
-    switchable = False
+    name: ClassVar[str] = "choose_route"
+    switchable: ClassVar[bool] = False
 
     def __init__(self, routing: Routing) -> None:
         self._routing = routing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from typing import ClassVar
 
 from gateway.pipeline.call import Call
 from gateway.pipeline.expected import expected_tokens
@@ -22,7 +23,7 @@ class LimitRate(Stage):
     model's answers go beyond. What was not used goes back at the end, what was used beyond it counts then.
     """
 
-    name = "limit_rate"
+    name: ClassVar[str] = "limit_rate"
 
     def __init__(self, book: RuleBook) -> None:
         self._book = book

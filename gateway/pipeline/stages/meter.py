@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from gateway.metrics import Counter, Metrics
 from gateway.pipeline.call import Call
 from gateway.pipeline.reporting import Reporting
 from gateway.pipeline.stage import Stage
+from gateway.providers.price import Price
 from gateway.services.catalogue.row_ids import RowIds
 from gateway.services.ledger.entry import Entry, Outcome, render_scope
 from gateway.services.ledger.service import Ledger
-from gateway.services.prices.price import Price
 from gateway.services.prices.service import Prices
 from gateway.upstream.job import Outcome as AttemptOutcome
 from gateway.upstream.target import Target
@@ -66,7 +66,7 @@ MeterPermit = tuple[_Scope, Entry, Price | None]
 class Meter(Stage):
     """Writes down every attempt and its cost. It is the `Admission` that dispatch asks."""
 
-    name = "meter"
+    name: ClassVar[str] = "meter"
 
     def __init__(self, ledger: Ledger, prices: Prices, metrics: Metrics) -> None:
         self._ledger = ledger

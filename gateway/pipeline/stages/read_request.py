@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from gateway.errors import GatewayError
 from gateway.pipeline.call import Call
 from gateway.pipeline.stage import Stage
+from gateway.wire.flat import is_flat
 from gateway.wire.openai import read_request
 
 
 class ReadRequest(Stage):
     """Parse the body, once, and refuse what no provider could answer. After the key: a stranger's body is not read."""
 
-    name = "read_request"
-    switchable = False
+    name: ClassVar[str] = "read_request"
+    switchable: ClassVar[bool] = False
 
     def on_request(self, call: Call) -> None:
         kind = call.headers.get(b"content-type")
@@ -22,7 +25,11 @@ class ReadRequest(Stage):
         if coding and coding.lower() != b"identity":
             raise GatewayError("unsupported_media_type", "A compressed body (content-encoding) is not supported.")
         inbound = call.endpoint.inbound
-        document = read_request(call.endpoint, call.body) if inbound is None else inbound.read_request(call.body)
+        if inbound is None:
+            document = read_request(call.endpoint, call.body)
+            call.flat = is_flat(call.body, document)
+        else:
+            document = inbound.read_request(call.body)
         call.document = document
         call.asked_model = document["model"]
         call.stream = document.get("stream") is True

@@ -14,6 +14,7 @@ from gateway.metrics import Metrics
 from gateway.pipeline.call import Call
 from gateway.pipeline.governor import Overruns
 from gateway.pipeline.stages.meter import Meter, NoMeter
+from gateway.providers.price import Price
 from gateway.server.openai.fetching import read_object, says_gone
 from gateway.server.openai.objects import checked_id
 from gateway.server.openai.providers import Providers
@@ -21,14 +22,13 @@ from gateway.services.batches.service import Batch, Creation
 from gateway.services.catalogue.row_ids import RowIds
 from gateway.services.ledger.entry import Entry, render_scope
 from gateway.services.ledger.service import Ledger
-from gateway.services.prices.price import Price
 from gateway.upstream.relay import Relay
 from gateway.upstream.relayed import Exchange, Outgoing
 from gateway.upstream.target import Account
 from gateway.wire.dialect import Document
 from gateway.wire.openai_batches import Share
 from gateway.wire.openai_operations import BATCHES
-from gateway.wire.usage import Usage
+from gateway.wire.usage import COUNTS, Usage
 
 _log = logging.getLogger("gateway.batches")
 
@@ -37,7 +37,7 @@ Result = TypeVar("Result")
 _ANSWER_S = 60.0
 _TRANSFER_S = 3600.0
 _SERVICE = "batch"
-_TOKEN_KINDS = tuple(name for name in Usage.__slots__ if name not in ("search_units", "estimated"))
+_TOKEN_KINDS = tuple(name for name in COUNTS if name != "search_units")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -162,7 +162,9 @@ class BatchBook:
 
     def _entry(self, batch: Batch, number: int, started_us: int, share: Share, cost: int) -> Entry:
         scope = self._scope(batch, share.model)
-        entry = Entry(batch.request_id, number, started_us, scope, cost_nano_usd=cost, usage=share.usage, status=200)
+        entry = Entry(batch.request_id, number, started_us, scope, cost_nano_usd=cost)
+        entry.usage = share.usage
+        entry.status = 200
         entry.final = number == 1
         if batch.creation is not None:
             _let_pay(entry, batch.creation)
@@ -174,8 +176,10 @@ class BatchBook:
         released = kept if is_known else min(kept, cost)
         if released:
             # The row that was charged, once more: so its hour, its day and its tags are rid of it, too.
-            entry = Entry(creation.request_id, -creation.attempt, creation.started_us, creation.scope, status=200)
-            entry.cost_nano_usd = -released
+            entry = Entry(
+                creation.request_id, -creation.attempt, creation.started_us, creation.scope, cost_nano_usd=-released
+            )
+            entry.status = 200
             entry.final = False
             _let_pay(entry, creation)
             await self._ledger.record([entry])

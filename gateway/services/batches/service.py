@@ -19,7 +19,7 @@ from gateway.store.postgres import Postgres
 from gateway.store.sql import load
 from gateway.wire.dialect import Document
 from gateway.wire.openai_batches import OutputReader, Share, read_batch
-from gateway.wire.usage import Usage
+from gateway.wire.usage import COUNTS, Usage
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -276,7 +276,7 @@ def _text(value: UUID | None) -> str | None:
 
 def _shares(used: list[dict[str, Any]]) -> list[Share]:
     # Counts that an older or newer version wrote and this one does not know are left out.
-    known = frozenset(Usage.__slots__)
+    known = {*COUNTS, "estimated"}
     return [
         Share(each["model"], each["tier"], Usage(**{name: each[name] for name in known & each.keys()})) for each in used
     ]

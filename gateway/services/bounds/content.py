@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from gateway.wire.dialect import Document
 
@@ -49,7 +49,7 @@ class Content:
     unbounded: str = ""
 
 
-_PLAIN = Content()
+PLAIN: Final = Content()
 
 
 def read_content(document: Document, *, images: bool, image_urls: bool) -> Content:
@@ -65,7 +65,7 @@ def read_content(document: Document, *, images: bool, image_urls: bool) -> Conte
                 plain = False
                 break
     if plain and type(document.get("input")) is not list and type(document.get("system")) is not list:
-        return _PLAIN
+        return PLAIN
     reader = _Reader(images, image_urls)
     reader.messages(messages, "messages")
     reader.parts(document.get("system"), "system", 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.services.bounds.price import Price
+from gateway.providers.price import Price
 from gateway.wire.dialect import Document
 from gateway.wire.openai_dialect_request import write_json
 from gateway.wire.splice import insert_member

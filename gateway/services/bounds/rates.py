@@ -7,7 +7,7 @@ from typing import Final
 
 import orjson
 
-from gateway.services.bounds.price import Price
+from gateway.providers.price import Price
 from gateway.wire.dialect import Document
 
 # Words of `service_tier` that mean the plain price. Any other may end in the dearest: `auto` is whatever the account

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import orjson
 
 from gateway.providers.billing import Billing
+from gateway.providers.price import Price
 from gateway.services.bounds.content import Content, read_content
 from gateway.services.bounds.fields import unbounded_field
 from gateway.services.bounds.output import answer_count, least_cap, output_cap
-from gateway.services.bounds.price import Price
 from gateway.services.bounds.rates import dearest_rates
 from gateway.services.bounds.texts import NOTHING_COUNTED, Counted
 from gateway.wire.dialect import Document
@@ -28,7 +27,6 @@ _TOKENS_PER_PIECE: Final = 244
 _WITH_TOOLS: Final = frozenset({"functions", "output_config", "output_format", "response_format", "text", "tools"})
 
 
-@dataclass(slots=True)
 class Bound:
     """What a request can use and cost at most.
 
@@ -38,15 +36,40 @@ class Bound:
     `unbounded` names what makes the rest of this meaningless, empty for nothing.
     """
 
-    prompt_tokens: int
-    answers: int
-    cap: int
-    cap_field: str
-    least_cap: int
-    input_pico_usd: int
-    output_pico_usd: int
-    search_pico_usd: int
-    unbounded: str
+    __slots__ = (
+        "answers",
+        "cap",
+        "cap_field",
+        "input_pico_usd",
+        "least_cap",
+        "output_pico_usd",
+        "prompt_tokens",
+        "search_pico_usd",
+        "unbounded",
+    )
+
+    def __init__(
+        self,
+        *,
+        prompt_tokens: int,
+        answers: int,
+        cap: int,
+        cap_field: str,
+        least_cap: int,
+        input_pico_usd: int,
+        output_pico_usd: int,
+        search_pico_usd: int,
+        unbounded: str,
+    ) -> None:
+        self.prompt_tokens = prompt_tokens
+        self.answers = answers
+        self.cap = cap
+        self.cap_field = cap_field
+        self.least_cap = least_cap
+        self.input_pico_usd = input_pico_usd
+        self.output_pico_usd = output_pico_usd
+        self.search_pico_usd = search_pico_usd
+        self.unbounded = unbounded
 
     @property
     def token_bound(self) -> int:
@@ -111,23 +134,19 @@ def worst_case(
     prompt += content.images * (images or 0) + _tools_bound(document, billing)
     cap, field = output_cap(document, endpoint, price)
     answers, bad_count = answer_count(document, endpoint)
-    rate_in, rate_out = dearest_rates(
-        price,
-        document,
-        prompt,
-        media=content.sound or content.images > 0,
-        speaks="audio" in document or "modalities" in document,
-    )
+    bad_cap = field if cap is None else ""
+    media, speaks = content.sound or content.images > 0, "audio" in document or "modalities" in document
+    rate_in, rate_out = dearest_rates(price, document, prompt, media=media, speaks=speaks)
     return Bound(
-        prompt,
-        answers,
-        CAP_WHERE_UNKNOWN if cap is None else cap,
-        field,
-        least_cap(endpoint),
-        rate_in,
-        rate_out,
-        _search_units(document) * price.search_unit if price.search_unit else 0,
-        _unbounded(document, endpoint, content, billing, model) or bad_count or (field if cap is None else ""),
+        prompt_tokens=prompt,
+        answers=answers,
+        cap=CAP_WHERE_UNKNOWN if cap is None else cap,
+        cap_field=field,
+        least_cap=least_cap(endpoint),
+        input_pico_usd=rate_in,
+        output_pico_usd=rate_out,
+        search_pico_usd=_search_units(document) * price.search_unit if price.search_unit else 0,
+        unbounded=_unbounded(document, endpoint, content, billing, model) or bad_count or bad_cap,
     )
 
 

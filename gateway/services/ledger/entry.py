@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final, Literal
 from uuid import UUID
 from zlib import crc32
 
-from gateway.wire.usage import Usage
+from gateway.wire.usage import COUNTS, Usage
 
 Outcome = Literal["ok", "error", "client_gone", "timeout", "cancelled", "unknown"]
 
@@ -73,7 +73,8 @@ _MARKS: Final = {
     DETAILED_END: _DETAILED_END_MARK,
 }
 _NULL: Final = r"\N"
-_NULL_FIELD: Final = f"\t{_NULL}".encode()
+_NULL_BYTES: Final = _NULL.encode()
+_NULL_FIELD: Final = b"\t" + _NULL_BYTES
 _NO_DETAILS: Final = _NULL_FIELD * len(_DETAILS)
 _NO_UNITS_NOR_DETAILS: Final = b"\t0" + _NO_DETAILS
 _MAX_BIGINT: Final = 2**63 - 1
@@ -91,8 +92,12 @@ def escape(text: str, most_chars: int = MAX_NAME_CHARS) -> str:
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode()
     if _SPECIAL.search(text) is not None:
-        text = _SPECIAL.sub(lambda match: _ESCAPES.get(match[0], match[0]), text)
+        text = _SPECIAL.sub(_escaped, text)
     return text
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return _ESCAPES.get(match[0], match[0])
 
 
 def render_scope(
@@ -118,7 +123,6 @@ def render_scope(
     )
 
 
-@dataclass(slots=True, eq=False)
 class Entry:
     """One attempt at a target: made before it is sent, completed before `Ledger.end`.
 
@@ -131,38 +135,82 @@ class Entry:
     changes after the start. `indispensable` is an attempt whose row may not be dropped: a hard budget pays for it.
     """
 
-    request_id: str
-    attempt: int
-    started_us: int
-    scope: str
-    streamed: bool = False
-    expected_prompt: int = 0
-    cost_nano_usd: int = 0
-    usage: Usage | None = None
-    final: bool = True
-    outcome: Outcome = "ok"
-    status: int = 0
-    error_code: str = ""
-    duration_ms: int = 0
-    first_byte_ms: int = -1
-    budgets: str = ""
-    end_user: str = ""
-    tags: tuple[str, ...] = ()
-    indispensable: bool = False
-    # The journal's own: the rendered head, its checksum and the rendered details, where the start record lies, bytes
-    # kept for the end record.
-    head: bytes = field(default=b"", repr=False)
-    head_crc: int = field(default=0, repr=False)
-    details: bytes = field(default=b"", repr=False)
-    offset: int = field(default=-1, repr=False)
-    reserved_bytes: int = field(default=0, repr=False)
+    __slots__ = (
+        "attempt",
+        "budgets",
+        "cost_nano_usd",
+        "details",
+        "duration_ms",
+        "end_user",
+        "error_code",
+        "expected_prompt",
+        "final",
+        "first_byte_ms",
+        "head",
+        "head_crc",
+        "indispensable",
+        "offset",
+        "outcome",
+        "request_id",
+        "reserved_bytes",
+        "scope",
+        "started_us",
+        "status",
+        "streamed",
+        "tags",
+        "usage",
+    )
+
+    def __init__(
+        self,
+        request_id: str,
+        attempt: int,
+        started_us: int,
+        scope: str,
+        streamed: bool = False,
+        expected_prompt: int = 0,
+        cost_nano_usd: int = 0,
+        budgets: str = "",
+        end_user: str = "",
+        tags: tuple[str, ...] = (),
+        indispensable: bool = False,
+    ) -> None:
+        self.request_id = request_id
+        self.attempt = attempt
+        self.started_us = started_us
+        self.scope = scope
+        self.streamed = streamed
+        self.expected_prompt = expected_prompt
+        self.cost_nano_usd = cost_nano_usd
+        self.budgets = budgets
+        self.end_user = end_user
+        self.tags = tags
+        self.indispensable = indispensable
+        self.usage: Usage | None = None
+        self.final = True
+        self.outcome: Outcome = "ok"
+        self.status = 0
+        self.error_code = ""
+        self.duration_ms = 0
+        self.first_byte_ms = -1
+        # The journal's own: the rendered head, its checksum and the rendered details, where the start record lies,
+        # bytes kept for the end record.
+        self.head = b""
+        self.head_crc = 0
+        self.details = b""
+        self.offset = -1
+        self.reserved_bytes = 0
 
 
 def start_record(entry: Entry) -> bytes:
     """The line that says an attempt is about to be sent; also sets `entry.head` and `entry.details`."""
-    entry.head = head = (
-        f"{entry.request_id}\t{entry.attempt}\t{entry.started_us}\t{entry.scope}\t{'t' if entry.streamed else 'f'}"
-    ).encode()
+    entry.head = head = b"%b\t%d\t%d\t%b\t%b" % (
+        entry.request_id.encode(),
+        entry.attempt,
+        entry.started_us,
+        entry.scope.encode(),
+        b"t" if entry.streamed else b"f",
+    )
     entry.head_crc = head_crc = crc32(head)
     tail = b"\t%d\t%d" % (entry.expected_prompt, entry.cost_nano_usd)
     if entry.budgets or entry.tags or entry.end_user:
@@ -181,18 +229,30 @@ def end_record(entry: Entry) -> bytes:
     code = entry.error_code
     first = entry.first_byte_ms
     if usage.cached or usage.reasoning or usage.cache_write or usage.audio_in or usage.audio_out or usage.image_in:
-        parts = (
-            f"{usage.cached}\t{usage.cache_write}\t{usage.reasoning}"
-            f"\t{usage.audio_in}\t{usage.audio_out}\t{usage.image_in}"
+        parts = b"%d\t%d\t%d\t%d\t%d\t%d" % (
+            usage.cached,
+            usage.cache_write,
+            usage.reasoning,
+            usage.audio_in,
+            usage.audio_out,
+            usage.image_in,
         )
     else:
-        parts = "0\t0\t0\t0\t0\t0"
-    tail = (
-        f"\t{'t' if entry.final else 'f'}\t{entry.outcome}\t{entry.status}"
-        f"\t{code if code.isidentifier() else _plain_code(code)}\t{usage.prompt}\t{usage.completion}\t{parts}"
-        f"\t{usage.image_out}\t{entry.cost_nano_usd}\t{'t' if usage.estimated else 'f'}"
-        f"\t{entry.duration_ms}\t{first if first >= 0 else _NULL}"
-    ).encode()
+        parts = b"0\t0\t0\t0\t0\t0"
+    tail = b"\t%b\t%b\t%d\t%b\t%d\t%d\t%b\t%d\t%d\t%b\t%d\t%b" % (
+        b"t" if entry.final else b"f",
+        entry.outcome.encode(),
+        entry.status,
+        _plain_code(code) if code else _NULL_BYTES,
+        usage.prompt,
+        usage.completion,
+        parts,
+        usage.image_out,
+        entry.cost_nano_usd,
+        b"t" if usage.estimated else b"f",
+        entry.duration_ms,
+        b"%d" % first if first >= 0 else _NULL_BYTES,
+    )
     if entry.details or usage.search_units:
         tail += b"\t%d%b" % (usage.search_units, entry.details or _NO_DETAILS)
         return b"D%08x%b%b\n" % (crc32(tail, entry.head_crc) ^ _DETAILED_END_MARK, entry.head, tail)
@@ -242,16 +302,15 @@ def _details(entry: Entry) -> bytes:
     return f"\t{budgets}\t{user}\t{tags}".encode()
 
 
-def _plain_code(code: str) -> str:
-    return escape(code[: _MAX_ERROR_CODE_CHARS // 2]) if code else _NULL
+def _plain_code(code: str) -> bytes:
+    return (code if code.isidentifier() else escape(code[: _MAX_ERROR_CODE_CHARS // 2])).encode()
 
 
 def bounded_end_record(entry: Entry) -> bytes:
     """`end_record` for an entry whose figures are out of all bounds: each is brought into what a BIGINT holds."""
     usage = entry.usage = replace(entry.usage) if entry.usage is not None else Usage()
-    for name in Usage.__slots__:
-        if name != "estimated":
-            setattr(usage, name, _clamp(getattr(usage, name)))
+    for name in COUNTS:
+        setattr(usage, name, _clamp(getattr(usage, name)))
     entry.cost_nano_usd = _clamp(entry.cost_nano_usd)
     entry.duration_ms = min(_clamp(entry.duration_ms), 2**31 - 1)
     entry.first_byte_ms = min(entry.first_byte_ms, 2**31 - 1)

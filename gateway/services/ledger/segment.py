@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gateway.services.ledger.entry import is_intact
+from gateway.services.ledger.entry import end_row, is_intact
 
 SUFFIX: Final = ".journal"
 _ZEROS: Final = bytes(1 << 20)
@@ -60,6 +60,21 @@ class Segment:
         if self.fd < 0:
             self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         return os.pread(self.fd, min(size, self.written - position), position)
+
+    def next_rows(self, limit: int, read_bytes: int) -> tuple[list[bytes], int]:
+        """Up to `limit` rows that were not copied, and the position behind the last record that was looked at."""
+        lines = self.read(self.copied, read_bytes).split(b"\n")
+        lines.pop()  # what follows the last newline: nothing, or a record cut by the read
+        rows = []
+        position = self.copied
+        for line in lines:
+            position += len(line) + 1
+            row = end_row(line)
+            if row is not None:
+                rows.append(row)
+                if len(rows) == limit:
+                    break
+        return rows, position
 
     def release(self) -> None:
         """Take pages that were written out of this process's memory; the file keeps them."""

@@ -16,10 +16,9 @@ from gateway.errors import GatewayError
 from gateway.services.ledger.adopter import Adopter
 from gateway.services.ledger.bound import Bound, OnFull
 from gateway.services.ledger.copier import RETRYABLE, Copier
-from gateway.services.ledger.entry import END_COLUMNS, Entry, end_row, whole_row
+from gateway.services.ledger.entry import END_COLUMNS, Entry, whole_row
 from gateway.services.ledger.journal import Fsync, Journal
 from gateway.services.ledger.months import Months
-from gateway.services.ledger.segment import Segment
 from gateway.services.ledger.settlements import NoSettlements, Settlements, whole
 from gateway.store.postgres import Postgres, unavailable
 from gateway.tasks import Tasks
@@ -290,7 +289,7 @@ class Ledger:
         segment = next((each for each in self._journal.segments if each.copied < each.written), None)
         if segment is None:
             return False
-        rows, position = _next_rows(segment, self._options.batch_rows, self._read_bytes)
+        rows, position = segment.next_rows(self._options.batch_rows, self._read_bytes)
         receipt = await self._copier.copy(rows, END_COLUMNS)
         segment.copied = position
         self._handled_rows += len(rows)
@@ -332,20 +331,3 @@ class Ledger:
 
 def _bytes(mebibytes: float) -> int:
     return int(mebibytes * (1 << 20))
-
-
-def _next_rows(segment: Segment, limit: int, read_bytes: int) -> tuple[list[bytes], int]:
-    """Up to `limit` rows that were not copied, and the position behind the last record that was looked at."""
-    data = segment.read(segment.copied, read_bytes)
-    lines = data.split(b"\n")
-    lines.pop()  # what follows the last newline: nothing, or a record cut by the read
-    rows = []
-    position = segment.copied
-    for line in lines:
-        position += len(line) + 1
-        row = end_row(line)
-        if row is not None:
-            rows.append(row)
-            if len(rows) == limit:
-                break
-    return rows, position

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.services.prices.price import Price, PriceOverride, make_price
+from gateway.providers.price import Price, PriceOverride, make_price
 
 # The figures of a line in prices.json, in pico-dollars per token, the last one per search unit; see `update.py`, which
 # writes them.

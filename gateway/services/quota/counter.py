@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from mypy_extensions import mypyc_attr
+
 Kind = Literal["r", "h", "m"]
 RATE: Final[Kind] = "r"
 HELD: Final[Kind] = "h"
@@ -22,6 +24,7 @@ _ASKS_AHEAD: Final = 8
 _REFUSED_S: Final = 0.025
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Counter:
     """One thing that is counted. Made by `Quota.counter`, which gives the same object for the same name.
 
@@ -33,7 +36,6 @@ class Counter:
     """
 
     __slots__ = (
-        "__weakref__",
         "available",
         "holding",
         "idle_mark",

@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 from gateway.services.quota.ask import Amounts, Ask, Refusal
 from gateway.services.quota.counter import MONEY, MOST, RATE, Counter, Kind, OnStoreFailure
 from gateway.services.quota.exchange import Answer, Exchange, Opening, Row, counter_key
+from gateway.services.quota.kept import KeptCounter
 from gateway.services.quota.outage import LastWord, owe, spend_unasked
 
 _SCAN_S: Final = 5.0
@@ -53,7 +54,7 @@ class Leases:
         limit = min(limit, MOST)
         counter = self._counters.get(name)
         if counter is None:
-            counter = self._counters[name] = Counter(name, kind, limit, window_s, on_store_failure)
+            counter = self._counters[name] = KeptCounter(name, kind, limit, window_s, on_store_failure)
         elif counter.limit != limit or counter.on_store_failure != on_store_failure:
             counter.limit, counter.on_store_failure, counter.refused_until = limit, on_store_failure, 0.0
             self._return(counter)  # what is leased was a share of another limit

@@ -37,7 +37,8 @@ _log = logging.getLogger("gateway.quota")
 
 _BUSY_BEAT_S: Final = 0.2  # so soon goes back what is idle here and short elsewhere
 _IDLE_BEAT_S: Final = 1.0
-_RETRY_S: Final = (0.05, 1.0)
+_RETRY_S: Final = 0.05
+_LONGEST_RETRY_S: Final = 1.0
 _OPENING_S: Final = 2.0
 _LATE_S: Final = 0.01
 _TRUST: Final = 0.8  # a worker stops spending before others count its units as free
@@ -248,7 +249,7 @@ class Quota:
     # --- the exchanges ----------------------------------------------------------------------------
 
     async def _exchange_forever(self) -> None:
-        pause_s = _RETRY_S[0]
+        pause_s = _RETRY_S
         while not self._closing:
             busy = len(self._leases) > 0 or self._sent is not None or not self._epoch
             beat_s = min(_BUSY_BEAT_S if busy else _IDLE_BEAT_S, self._options.lease_s / 4)
@@ -261,12 +262,12 @@ class Quota:
             except _AWAY as error:
                 self._lost(error)
                 await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, _RETRY_S[1])
+                pause_s = min(2 * pause_s, _LONGEST_RETRY_S)
             except Exception:  # a mistake of ours must not end the exchanges
                 _log.exception("an exchange with the counters failed")
-                await asyncio.sleep(_RETRY_S[1])
+                await asyncio.sleep(_LONGEST_RETRY_S)
             else:
-                pause_s = _RETRY_S[0]
+                pause_s = _RETRY_S
 
     async def _exchange(self) -> None:
         if not self._epoch:

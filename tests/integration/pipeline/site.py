@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -24,6 +25,7 @@ from gateway.pipeline.stages.choose_route import ChooseRoute
 from gateway.pipeline.stages.limit_rate import LimitRate
 from gateway.pipeline.stages.meter import Meter
 from gateway.pipeline.stages.read_request import ReadRequest
+from gateway.providers.price import PriceOverride
 from gateway.services.budgets.record import BudgetRecord
 from gateway.services.budgets.register import BudgetRegister
 from gateway.services.budgets.service import Budgets
@@ -31,7 +33,6 @@ from gateway.services.keys.key import Key
 from gateway.services.ledger.entry import Entry
 from gateway.services.limits.register import LimitRegister
 from gateway.services.limits.service import Limits
-from gateway.services.prices.price import PriceOverride
 from gateway.services.prices.service import Prices
 from gateway.services.quota.service import Quota
 from gateway.services.routing.routes import Route, Routes, Routing
@@ -83,7 +84,7 @@ class Book:
     ended: list[Entry] = field(default_factory=list)
 
     def start(self, entry: Entry) -> None:
-        self.started.append(replace(entry))
+        self.started.append(copy.copy(entry))
 
     def end(self, entry: Entry) -> None:
         self.ended.append(entry)

@@ -13,8 +13,8 @@ from gateway.pipeline.call import Call
 from gateway.pipeline.pipeline import Pipeline
 from gateway.pipeline.stage import Stage
 from gateway.pipeline.stages.meter import Meter
+from gateway.providers.price import PriceOverride
 from gateway.services.keys.key import Key
-from gateway.services.prices.price import PriceOverride
 from gateway.services.tokenizers.service import Tokenizers
 from gateway.wire.anthropic import DIALECT as ANTHROPIC
 from gateway.wire.cohere import DIALECT as COHERE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.services.prices.price import PriceOverride
+from gateway.providers.price import PriceOverride
 from tests.integration.pipeline.site import USD, Site, used
 from tests.unit.upstream.fakes import FakeLine, Script, fails, whole
 

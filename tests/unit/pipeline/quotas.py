@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.services.quota.ask import Amounts, Refusal
 from gateway.services.quota.counter import RATE, Counter, Kind, OnStoreFailure
+from gateway.services.quota.kept import KeptCounter
 
 
 class FakeQuota:
@@ -20,7 +21,7 @@ class FakeQuota:
     ) -> Counter:
         counter = self.counters.get(name)
         if counter is None:
-            counter = self.counters[name] = Counter(name, kind, limit, window_s, on_store_failure)
+            counter = self.counters[name] = KeptCounter(name, kind, limit, window_s, on_store_failure)
             counter.available, counter.remaining, counter.window = limit, 0, self.window
         counter.limit = limit
         return counter

@@ -13,7 +13,7 @@ from gateway.services.limits.limit import Limit
 from gateway.upstream.job import Headers, Outcome
 from gateway.wire.usage import Usage
 from tests.unit.pipeline.quotas import FakeQuota
-from tests.unit.upstream.fakes import FakeLine, target, whole
+from tests.unit.upstream.fakes import outcome
 
 
 @pytest.fixture
@@ -23,10 +23,6 @@ def quota() -> Any:
 
 def rules(quota: Any, **numbers: int) -> Rules:
     return Rules(quota, [Limit("l1", "key", "k1", None, **numbers)])  # type: ignore[arg-type]
-
-
-def outcome(**more: Any) -> Outcome:
-    return Outcome(target(FakeLine(whole())), 1, **more)
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,16 @@ import pytest
 from gateway.pipeline.purse import Pot
 from gateway.pipeline.reservation import Reservation, kept_nano_usd
 from gateway.providers.billing import Billing
+from gateway.providers.price import PriceOverride, make_price
 from gateway.services.bounds.worst_case import worst_case
 from gateway.services.budgets.budget import Period
-from gateway.services.prices.price import PriceOverride, make_price
 from gateway.services.quota.counter import HELD, MONEY, RATE
 from gateway.upstream.job import Outcome
 from gateway.wire.usage import Usage
 from tests.unit.pipeline.quotas import FakeQuota
 from tests.unit.pipeline.test_purse import budget
 from tests.unit.upstream.fakes import FakeLine, target, whole
+from tests.unit.upstream.fakes import outcome as outcome_of
 
 PRICE = make_price(PriceOverride(1_000_000, 10_000_000))
 TARGET = target(FakeLine(whole()))
@@ -45,7 +46,7 @@ def left(quota: Any) -> tuple[int, int, int]:
 
 
 def outcome(code: str = "ok", **more: Any) -> Outcome:
-    return Outcome(TARGET, 1, code=code, **{"sent": True, **more})
+    return outcome_of(TARGET, code=code, **{"sent": True, **more})
 
 
 @pytest.mark.parametrize(

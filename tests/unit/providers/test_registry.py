@@ -20,7 +20,9 @@ from gateway.wire.openai import CHAT, Variations, encode_request, read_request
 
 FOLDER = Path(gateway.providers.__file__).parent
 FILES = sorted(
-    path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "billing", "provider", "registry")
+    path.stem
+    for path in FOLDER.glob("*.py")
+    if path.stem not in ("__init__", "billing", "price", "provider", "registry")
 )
 COMPATIBLE = {
     "mistral": "MISTRAL_API_KEY",

@@ -52,7 +52,6 @@ def finished(telemetry: Telemetry, incoming: bytes | None = INCOMING, **more: ob
         1000.0,
         500.0,
         model="fast",
-        response_model="gpt-4o-2024",
         provider="openai",
         target="openai/gpt-4o",
         attempts=2,
@@ -61,13 +60,12 @@ def finished(telemetry: Telemetry, incoming: bytes | None = INCOMING, **more: ob
             Attempt("az", "az/gpt-4o", "ok", 1000.125, 350.0, "gpt-4o", 200, "azure.ai.openai", "az.test", 443, second),
         ],
         stream=True,
-        prompt_tokens=7,
-        completion_tokens=9,
-        cached_tokens=5,
         cost_nano_usd=1_500_000_000,
-        ttft_ms=250.0,
-        trace=trace,
     )
+    record.response_model = "gpt-4o-2024"
+    record.prompt_tokens, record.completion_tokens, record.cached_tokens = 7, 9, 5
+    record.ttft_ms = 250.0
+    record.trace = trace
     for name, value in more.items():
         setattr(record, name, value)
     return record

@@ -264,6 +264,7 @@ class FakeJob:
         self.body = orjson.dumps(self.document)
         self.stream = streamed
         self.asked_model = asked
+        self.flat = False
         self.targets = targets
         self.context_fallbacks: Sequence[Target] = ()
         self.policy_fallbacks: Sequence[Target] = ()
@@ -336,3 +337,11 @@ class Bench:
             return await self.dispatch.run(job, self.sink)
         except GatewayError as error:
             return error
+
+
+def outcome(of: Target | None = None, **more: Any) -> Outcome:
+    """A first attempt that has come to `more`."""
+    made = Outcome(target(FakeLine(whole())) if of is None else of, 1)
+    for name, value in more.items():
+        setattr(made, name, value)
+    return made

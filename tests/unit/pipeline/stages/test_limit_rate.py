@@ -13,12 +13,11 @@ from gateway.pipeline.stage import take_turn
 from gateway.pipeline.stages.limit_rate import LimitRate
 from gateway.services.keys.key import Key
 from gateway.services.limits.limit import Limit
-from gateway.upstream.job import Outcome
 from gateway.wire.openai import CHAT
 from gateway.wire.usage import Usage
 from tests.unit.pipeline.quotas import FakeQuota
 from tests.unit.pipeline.test_rules import FakeLimits
-from tests.unit.upstream.fakes import FakeLine, target, whole
+from tests.unit.upstream.fakes import outcome
 
 
 def made(*limits: Limit) -> tuple[LimitRate, Any]:
@@ -48,7 +47,7 @@ async def test_tokens_are_taken_of_the_callers_and_the_models_limits_at_once_or_
         await take_turn(stage, two)
     end(two)
     assert [counter.available for counter in quota.counters.values()] == [40, 940]
-    one.outcomes = [Outcome(target(FakeLine(whole())), 1, usage=Usage(10, 5))]
+    one.outcomes = [outcome(usage=Usage(10, 5))]
     end(one)
     assert [counter.available for counter in quota.counters.values()] == [85, 985]
 
@@ -67,7 +66,7 @@ async def test_what_models_answer_is_remembered_for_requests_without_a_cap() -> 
     for _ in range(50):
         one = call()
         await take_turn(stage, one)
-        one.outcomes = [Outcome(target(FakeLine(whole())), 1, usage=Usage(10, 3000))]
+        one.outcomes = [outcome(usage=Usage(10, 3000))]
         end(one)
         quota.counters["l:tokens_per_day"].available = 100_000
     await take_turn(stage, call())

@@ -13,14 +13,13 @@ from gateway.errors import GatewayError
 from gateway.metrics import Metrics
 from gateway.pipeline.call import Call
 from gateway.pipeline.stages.meter import Meter
+from gateway.providers.price import PriceOverride
 from gateway.services.catalogue.row_ids import RowIds
 from gateway.services.keys.key import Key
 from gateway.services.ledger.entry import Entry
-from gateway.services.prices.price import PriceOverride
 from gateway.services.prices.service import Prices
 from gateway.settings import Model
 from gateway.upstream.dispatch import Dispatch
-from gateway.upstream.job import Outcome
 from gateway.upstream.passages import Passages
 from gateway.upstream.retries import RetryBudget, RetryOptions
 from gateway.upstream.target import Manner
@@ -34,6 +33,7 @@ from gateway.wire.openai import CHAT, EMBEDDINGS
 from gateway.wire.palm import DIALECT as PALM
 from gateway.wire.usage import Usage
 from tests.unit.upstream.fakes import JSON, Clock, FakeLine, FakeSink, FakeWatcher, Script, fails, target, whole
+from tests.unit.upstream.fakes import outcome as outcome_of
 
 
 class FakeLedger:
@@ -61,7 +61,7 @@ async def cost(**fields: Any) -> tuple[FakeLedger, Call]:
     call.body = orjson.dumps(call.document).ljust(400)
     up = target(FakeLine(whole()), model="gpt-5-mini")
     permit = meter.admit(call, up, 1)
-    outcome = Outcome(up, 1, usage=Usage(prompt=1000, completion=100), status=200)
+    outcome = outcome_of(up, usage=Usage(prompt=1000, completion=100), status=200)
     meter.close(call, permit, outcome)
     return ledger, call
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.providers.price import PriceOverride, make_price
 from gateway.providers.registry import PROVIDERS
 from gateway.services.bounds.output import answer_count, output_cap, with_cap
-from gateway.services.prices.price import PriceOverride, make_price
 from gateway.wire.openai import CHAT, Variations, encode_request, read_request
 
 PRICE = make_price(PriceOverride(1, 1), max_output_tokens=777)

@@ -9,10 +9,10 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.providers.price import PriceOverride, make_price
 from gateway.providers.registry import PROVIDERS
 from gateway.services.bounds.texts import size_of, texts_of
 from gateway.services.bounds.worst_case import Bound, worst_case
-from gateway.services.prices.price import PriceOverride, make_price
 from gateway.services.tokenizers.service import Tokenizers
 from tests.ranks import needs_ranks
 from tests.wire_data import body_of, needs_recordings, place, recorded

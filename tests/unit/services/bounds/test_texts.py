@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.providers.price import PriceOverride, make_price
 from gateway.providers.registry import PROVIDERS
 from gateway.services.bounds.texts import Counted, size_of, texts_of
 from gateway.services.bounds.worst_case import worst_case
-from gateway.services.prices.price import PriceOverride, make_price
 from gateway.services.tokenizers.service import load_encoding, ranks_folder
 from tests.ranks import needs_ranks
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.providers.billing import Billing
+from gateway.providers.price import Price, PriceOverride, make_price
 from gateway.services.bounds.worst_case import CAP_WHERE_UNKNOWN, Bound, prompt_bound, worst_case
-from gateway.services.prices.price import Price, PriceOverride, make_price
 from gateway.wire.usage import Usage
 
 PLAIN = make_price(PriceOverride(input=150_000, output=600_000), max_output_tokens=16_384)

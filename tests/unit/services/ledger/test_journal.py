@@ -4,7 +4,6 @@ import asyncio
 import errno
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +223,8 @@ def test_a_full_journal_may_drop_rows_instead_and_counts_them(tmp_path: Path, ca
         journal.end(complete(one))
     assert journal.bound.dropped_rows == 101
     assert journal.ended_rows == written
-    indispensable = replace(entry(100), indispensable=True)
+    indispensable = entry(100)
+    indispensable.indispensable = True
     with pytest.raises(GatewayError, match="the database does not take its rows"):
         journal.start(indispensable)
     assert (journal.bound.dropped_rows, journal.bound.refused_attempts) == (101, 1)

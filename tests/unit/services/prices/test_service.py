@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.services.prices.price import PriceOverride
+from gateway.providers.price import PriceOverride
 from gateway.services.prices.service import FILE_NAME, Prices
 from gateway.services.prices.update import render
 from gateway.wire.usage import Usage

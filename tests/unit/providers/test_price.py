@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.services.prices.price import Price, PriceOverride, make_price
+from gateway.providers.price import Price, PriceOverride, make_price
 from gateway.wire.usage import Usage
 
 _PICO = st.integers(0, 10**9)
