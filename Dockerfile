@@ -1,11 +1,16 @@
-# Two stages: the first installs into a virtual environment, the last has neither pip nor a compiler.
+# Two stages: the first installs into a virtual environment, with the request path compiled (setup.py), the last has
+# neither pip nor a compiler.
 ARG PYTHON_IMAGE=python:3.14-slim
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /src
+# The official images have Python.h; a base made of Debian's packages has not.
+RUN headers=$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))') \
+    && test -f "$headers/Python.h" || more=python3-dev \
+    && apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev $more
 RUN python3 -m venv /opt/gateway
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY gateway ./gateway
-RUN /opt/gateway/bin/python -m pip install --no-cache-dir --disable-pip-version-check '.[bedrock,embedded,google,otel]' \
+RUN GATEWAY_COMPILE=1 /opt/gateway/bin/python -m pip install --no-cache-dir --disable-pip-version-check '.[bedrock,embedded,google,otel]' \
     && /opt/gateway/bin/python -m pip uninstall --yes --quiet pip \
     && /opt/gateway/bin/python -m compileall -q /opt/gateway/lib
 

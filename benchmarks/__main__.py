@@ -74,6 +74,7 @@ def _names(allowed: tuple[str, ...]) -> Callable[[click.Context, click.Parameter
 )
 @click.option("--quick", is_flag=True, help="A short smoke run, whose figures mean little.")
 @click.option("--self-check", is_flag=True, help="nginx in the gateway's place: its ratio to nginx must be near 1.")
+@click.option("--from-source", is_flag=True, help="The gateway as `make run` has it, instead of the compiled one.")
 @click.option("--publish", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Write docs from a JSON.")
 @click.option("--profile", "profiled", type=click.Choice(["ours", "litellm"]), help="Profile one under load.")
 @click.option("--load", type=click.Choice(["requests", "streams"]), default="requests", help="Load for --profile.")
@@ -82,6 +83,7 @@ def main(
     chosen: tuple[str, ...],
     quick: bool,
     self_check: bool,
+    from_source: bool,
     publish: Path | None,
     profiled: str | None,
     load: str,
@@ -104,7 +106,7 @@ def main(
     say: Callable[[str], None] = lambda line: console.print(line, highlight=False, markup=False)  # noqa: E731
     try:
         with tempfile.TemporaryDirectory(prefix="gateway-bench-", ignore_cleanup_errors=True) as home:
-            plan = Plan(Path(home), chosen, say, quick=quick, self_check=self_check)
+            plan = Plan(Path(home), chosen, say, quick=quick, self_check=self_check, from_source=from_source)
             if profiled is not None:
                 for path in profiling.profile(plan, profiled, load, RESULTS / "profiles"):
                     say(f"wrote {path.relative_to(ROOT)}")
@@ -120,7 +122,7 @@ def _measure(plan: Plan, only: tuple[str, ...]) -> dict[str, Any]:
     results: dict[str, Any] = {
         "quick": plan.quick,
         "self_check": plan.self_check,
-        "conditions": conditions.gather(plan.contestants),
+        "conditions": conditions.gather(plan),
         "sections": {},
     }
     if results["conditions"]["load_before"] > _BUSY_LOAD:

@@ -13,14 +13,16 @@ from pathlib import Path
 import psutil
 
 from benchmarks import install
+from benchmarks.plan import Plan
 
 
-def gather(contestants: tuple[str, ...]) -> dict[str, str | int | float]:
+def gather(plan: Plan) -> dict[str, str | int | float]:
     """Processor, cores, memory, load before the run, and the versions of all that takes part."""
+    contestants = plan.contestants
     versions: dict[str, str] = {
-        "python": platform.python_version(),
+        "python": _version([str(Path(plan.gateway).with_name("python")), "--version"]),
         "uvloop": metadata.version("uvloop"),
-        "gateway": metadata.version("kubechat-gateway"),
+        "gateway": f"{metadata.version('kubechat-gateway')} ({'from source' if plan.from_source else 'compiled'})",
         "nginx": _version([str(install.debian("nginx", "nginx-light")), "-v"]),
         "wrk": _version([str(install.debian("wrk", "wrk")), "-v"]),
     }

@@ -59,7 +59,7 @@ def run(
     if name == "nginx" or stand_in:
         running = _nginx(name, directory, upstream_port, buffering=not streaming)
     elif name == "ours":
-        running = _ours(directory, upstream_port)
+        running = _ours(plan.gateway, directory, upstream_port)
     elif name == "litellm":
         running = _litellm(directory, upstream_port)
     elif name == "portkey":
@@ -101,9 +101,9 @@ def ours_command(home: Path, upstream_port: int, port: int) -> list[str]:
     return ["serve", *where, "--workers", "1", "--home", str(home / "home")]
 
 
-def _ours(home: Path, upstream_port: int) -> Running:
+def _ours(program: str, home: Path, upstream_port: int) -> Running:
     port = free_port()
-    command = [str(Path(sys.executable).with_name("kubechat-gateway")), *ours_command(home, upstream_port, port)]
+    command = [program, *ours_command(home, upstream_port, port)]
     env = clean_environment(home, GATEWAY_MASTER_KEY=f"sk-bench-{secrets.token_hex(24)}")
     return Running("ours", Server("ours", command, home=home, env=env), port)
 

@@ -1,22 +1,31 @@
-"""Install what the benchmark measures against: nginx, wrk, LiteLLM's proxy, Portkey's gateway, py-spy.
+"""Install what is measured and what it is measured against: the gateway, nginx, wrk, LiteLLM, Portkey, py-spy.
 
 Debian's packages are installed only where they are absent and only as root; everything else goes below
-`benchmarks/.cache/`, each Python tool in a virtual environment of its own, so that nothing a peer
+`benchmarks/.cache/`, each Python program in a virtual environment of its own, so that nothing a peer
 needs can change what the gateway runs on.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
+ROOT = Path(__file__).parent.parent
 CACHE = Path(__file__).parent / ".cache"
 LITELLM = "1.106.2"
 PORTKEY = "1.15.2"
 PY_SPY = "0.4.1"
+_STAMP = ".installed"
+_WILL_DO = """
+import ensurepip, pathlib, sys, sysconfig
+sys.exit(sys.version_info < (3, 11) or not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())
+"""
 
 
 class MissingTool(Exception):
@@ -29,12 +38,44 @@ def debian(command: str, package: str) -> Path:
         return found
     if shutil.which("apt-get") is None or os.geteuid() != 0:
         raise MissingTool(f"{command} is missing: install it first (Debian and Ubuntu: sudo apt-get install {package})")
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(["apt-get", "update", "-qq"], check=True, env=env)
-    subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", package], check=True, env=env)
+    _apt(package)
     if (found := _which(command)) is None:
         raise MissingTool(f"apt-get installed {package}, but {command} is still not to be found")
     return found
+
+
+def gateway() -> Path:
+    """Return the directory of the virtual environment that holds the gateway as the image has it, made anew when the
+    sources have changed: the request path compiled, on a Python that was built with profile-guided optimisation."""
+    debian("cc", "gcc")
+    python = _python()
+    sources = [*(ROOT / "gateway").rglob("*.py"), ROOT / "setup.py", ROOT / "pyproject.toml"]
+    digest = hashlib.sha256(python.encode())
+    for source in sorted(sources):
+        digest.update(source.read_bytes())
+    directory = CACHE / f"gateway-{digest.hexdigest()[:16]}"
+    if not (directory / _STAMP).exists():
+        for old in CACHE.glob("gateway-*"):
+            shutil.rmtree(old)
+        _make_venv(directory, f"{ROOT}[embedded]", python, {"GATEWAY_COMPILE": "1"})
+    return directory
+
+
+def _python() -> str:
+    """Debian's Python, which is built as the official images' is, where it will do; else the one that runs this."""
+    debians = "/usr/bin/python3"
+    if not _will_do(debians) and os.geteuid() == 0 and Path("/etc/debian_version").exists():
+        with contextlib.suppress(subprocess.CalledProcessError):
+            _apt("python3-venv", "python3-dev")
+    return debians if _will_do(debians) else sys.executable
+
+
+def _will_do(python: str) -> bool:
+    """Is it new enough, and can it make environments and compile for itself?"""
+    try:
+        return subprocess.run([python, "-c", _WILL_DO], capture_output=True).returncode == 0
+    except OSError:
+        return False
 
 
 def litellm() -> Path:
@@ -60,6 +101,12 @@ def portkey() -> Path:
     return script
 
 
+def _apt(*packages: str) -> None:
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(["apt-get", "update", "-qq"], check=True, env=env)
+    subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], check=True, env=env)
+
+
 def _which(command: str) -> Path | None:
     """`command` on the path or in /usr/sbin, where nginx lives and which is not on everyone's path."""
     found = shutil.which(command) or shutil.which(command, path="/usr/sbin:/sbin:/usr/local/sbin")
@@ -69,18 +116,29 @@ def _which(command: str) -> Path | None:
 def _venv(name: str, requirement: str) -> Path:
     version = requirement.partition("==")[2]
     directory = CACHE / f"{name}-{version}"
-    stamp = directory / ".installed"
-    if not stamp.exists():
-        shutil.rmtree(directory, ignore_errors=True)
-        _run([sys.executable, "-m", "venv", str(directory)], Path.cwd())
-        pip = [str(directory / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        _run([*pip, requirement], directory)
-        stamp.touch()
+    if not (directory / _STAMP).exists():
+        _make_venv(directory, requirement, sys.executable)
     return directory
 
 
-def _run(command: list[str], cwd: Path) -> None:
+def _make_venv(directory: Path, requirement: str, python: str, env: Mapping[str, str] | None = None) -> None:
+    """A virtual environment with `requirement` installed, and stamped when it is complete."""
+    shutil.rmtree(directory, ignore_errors=True)
+    _run([python, "-m", "venv", str(directory)], Path.cwd())
+    pip = [str(directory / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    _run([*pip, requirement], directory, env)
+    (directory / _STAMP).touch()
+
+
+def _run(command: list[str], cwd: Path, env: Mapping[str, str] | None = None) -> None:
     """Run an installer; its output is shown only when it fails."""
-    done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     if done.returncode != 0:
         raise MissingTool(f"{' '.join(command)} failed:\n{done.stdout[-4000:]}")

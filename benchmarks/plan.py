@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks import install
 
 
 @dataclass(frozen=True)
@@ -12,7 +15,8 @@ class Plan:
     """Options of one run. `home` holds its servers' files and is deleted at the end; `say` prints progress.
 
     `quick` shortens everything to a smoke run whose figures mean little. `self_check` puts nginx in the
-    gateway's place: its ratio to nginx must come out near 1, or the harness itself is wrong.
+    gateway's place: its ratio to nginx must come out near 1, or the harness itself is wrong. `from_source` runs this
+    checkout as `make run` does, not compiled.
     """
 
     home: Path
@@ -20,6 +24,13 @@ class Plan:
     say: Callable[[str], None]
     quick: bool = False
     self_check: bool = False
+    from_source: bool = False
+
+    @property
+    def gateway(self) -> str:
+        """The gateway's command; it is built first where that is needed."""
+        programs = Path(sys.executable).parent if self.from_source else install.gateway() / "bin"
+        return str(programs / "kubechat-gateway")
 
     def choose(self, full: float, quick: float) -> float:
         """`full`, or `quick` in a quick run."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ def measure(plan: Plan) -> dict[str, Any]:
         home = plan.home / f"start-{number}"
         home.mkdir()
         for times in (first, later):
-            times.append(_start(home, free_port()))
+            times.append(_start(plan.gateway, home, free_port()))
     plan.say(f"  first start {median(first):.2f} s, later ones {median(later):.2f} s")
     checks = [
         Check("first start, embedded databases made", median(first), "s", most=FIRST_TARGET_S),
@@ -32,7 +31,7 @@ def measure(plan: Plan) -> dict[str, Any]:
     return {"first_s": first, "later_s": later, "checks": [check.as_json() for check in checks]}
 
 
-def _start(home: Path, port: int) -> float:
-    command = [sys.executable, "-m", "gateway", *ours_command(home, 9, port)]
+def _start(program: str, home: Path, port: int) -> float:
+    command = [program, *ours_command(home, 9, port)]
     with Server("start", command, home=home, env=clean_environment(home)) as server:
         return server.wait_for(port, READY_PATHS["ours"])

@@ -86,10 +86,12 @@ async def test_the_image_serves_from_a_read_only_root_and_drains_on_sigterm(
         assert await asyncio.to_thread(process.wait, 60) == 0
 
 
-def test_the_image_has_neither_pip_nor_a_compiler_and_no_secret(image: str, data: Path) -> None:
-    script = "command -v pip pip3 gcc cc; python -c 'import pip'; id -u; env"
+def test_the_image_has_the_compiled_gateway_and_neither_pip_nor_a_compiler_nor_a_secret(image: str, data: Path) -> None:
+    where = "import gateway.pipeline.pipeline as part; print(part.__file__)"
+    script = f"command -v pip pip3 gcc cc; python -c 'import pip'; id -u; env; python -c '{where}'"
     ran = subprocess.run([TOOL, "run", image, "/bin/sh", "-c", script], capture_output=True, text=True, check=False)
     lines = ran.stdout.splitlines()
     assert lines[0] == str(USER)
     assert "No module named 'pip'" in ran.stderr
     assert not any("KEY=" in line for line in lines)
+    assert lines[-1].endswith(".so")  # the request path is compiled
