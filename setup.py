@@ -20,7 +20,7 @@ COMPILED = {
         call capping expected governed governor once pipeline purse references reporting reservation rules stage
     """,
     "pipeline/stages": """
-        admit authenticate check_budget check_references choose_route limit_rate meter read_request
+        admit answer_once authenticate check_budget check_references choose_route limit_rate meter read_request
     """,
     "providers": "billing price provider",
     "server": "answering finished framing gate head hot_lane line_sink recorder request_log status",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from benchmarks import install
@@ -26,9 +27,9 @@ class Plan:
     self_check: bool = False
     from_source: bool = False
 
-    @property
+    @cached_property
     def gateway(self) -> str:
-        """The gateway's command; it is built first where that is needed."""
+        """The gateway's command; it is built first where that is needed, and stays the same for the run."""
         programs = Path(sys.executable).parent if self.from_source else install.gateway() / "bin"
         return str(programs / "kubechat-gateway")
 

@@ -20,63 +20,73 @@ class _Series:
         self._at = at
 
 
-class Counter(_Series):
+class _Number(_Series):
+    """One slot, which nobody else writes: what is in it need not be read to be added to."""
+
+    __slots__ = ("_now",)
+
+    def __init__(self, values: memoryview[float], at: int, buckets: tuple[float, ...]) -> None:
+        super().__init__(values, at, buckets)
+        self._now = values[at]
+
+    @property
+    def value(self) -> float:
+        """What this worker counted or says."""
+        return self._now
+
+
+class Counter(_Number):
     """A number that only grows."""
 
     __slots__ = ()
 
     def inc(self, n: float = 1) -> None:
         """Add `n` (not negative), in the family's slot unit: nano-dollars for `cost_usd`, else what the name says."""
-        self._values[self._at] += n
+        self._now += n
+        self._values[self._at] = self._now
 
     def track(self, total: float) -> None:
         """Take over a total that is counted elsewhere; it must never shrink. For `Metrics.on_collect`."""
-        self._values[self._at] = total
-
-    @property
-    def value(self) -> float:
-        """What this worker counted."""
-        return self._values[self._at]
+        self._values[self._at] = self._now = total
 
 
-class Gauge(_Series):
+class Gauge(_Number):
     """A number that goes up and down."""
 
     __slots__ = ()
 
     def set(self, value: float) -> None:
         """Make it `value`."""
-        self._values[self._at] = value
+        self._values[self._at] = self._now = value
 
     def inc(self, n: float = 1) -> None:
         """Add `n`."""
-        self._values[self._at] += n
+        self._now += n
+        self._values[self._at] = self._now
 
     def dec(self, n: float = 1) -> None:
         """Take `n` away."""
-        self._values[self._at] -= n
-
-    @property
-    def value(self) -> float:
-        """What this worker says."""
-        return self._values[self._at]
+        self._now -= n
+        self._values[self._at] = self._now
 
 
 class Histogram(_Series):
     """Counts of observations by size, and their sum."""
 
-    __slots__ = ("_buckets", "_sum")
+    __slots__ = ("_buckets", "_sum", "_sum_now")
 
     def __init__(self, values: memoryview[float], at: int, buckets: tuple[float, ...]) -> None:
         super().__init__(values, at, buckets)
         self._buckets = buckets
         self._sum = at + len(buckets) + 1
+        self._sum_now = values[self._sum]
 
     def observe(self, value: float) -> None:
         """Count one observation, in the unit of the metric's name (seconds)."""
         values = self._values
         values[self._at + bisect_left(self._buckets, value)] += 1
-        values[self._sum] += value
+        self._sum_now += value
+        values[self._sum] = self._sum_now
 
     @property
     def count(self) -> float:

@@ -238,7 +238,7 @@ class Governor:
                 job.body = named_once(job.body, job.document)  # what is judged here is what the provider gets to read
             billing = PROVIDERS[target.account.type].billing
             asked = as_bounded(job)
-            bound = worst_case(*asked, price, billing, target.model)
+            bound = worst_case(*asked, price, billing, target.model, flat=job.flat)
             unbounded = bound.unbounded
             if not unbounded:
                 if bound.answers and not bound.cap_field:

@@ -69,10 +69,10 @@ class Pipeline:
             call.error = call.broken
         except GatewayError as error:
             call.error = error
-        except asyncio.CancelledError as error:
+        except asyncio.CancelledError as gone:
             call.error = GatewayError("client_gone", "The client closed the connection.")
             call.status = 499
-            cancelled = error
+            cancelled = gone
         except Exception:
             _log.exception("request %s failed", call.request_id)
             call.error = GatewayError("internal_error", "The gateway failed to handle this request.")

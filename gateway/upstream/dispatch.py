@@ -60,7 +60,9 @@ class Dispatch:
             return await self._run_copies(copies, job, sink)
         self.rules.budget.count_call()
         chase = _Chase(self, job, sink, copy, streamed or job)
-        reply: Reply | None
+        reply: Reply | None = None
+        failure: GatewayError | None = None
+        fallbacks: Sequence[Target] = ()
         try:
             try:
                 reply = await chase.walk(job.targets)
@@ -68,7 +70,9 @@ class Dispatch:
                 fallbacks = _fallbacks_for(job, error)
                 if not fallbacks:
                     raise
-                reply = await chase.walk(fallbacks, error)
+                failure = error
+            if failure is not None:
+                reply = await chase.walk(fallbacks, failure)
         finally:
             if chase.pending is not None:
                 chase.settle_pending(final=True)
@@ -127,16 +131,19 @@ class _Chase(Pursuit):
             head = passage.head(job, target, forwarded(job, outcome) + lines, len(body))
             outcome.sent = True
             connection.send(head, body, answer, target.limits, self.deadline)
+            gone: BaseException | None = None
             try:
                 await answer.waiter
-            except BaseException as error:
-                await self._part(error, passage, outcome, answer, connection)
+            except BaseException as interruption:
+                gone = interruption
+            if gone is not None:
+                await self._part(gone, passage, outcome, answer, connection)
             reply = self._reply(passage, outcome, answer)
         except GatewayError as error:
             self.failed(outcome, error)
             raise
-        except BaseException as error:  # the client is gone, or the gateway is stopped, or it has a bug
-            self.broke_off(outcome, error)
+        except BaseException as mishap:  # the client is gone, or the gateway is stopped, or it has a bug
+            self.broke_off(outcome, mishap)
             raise
         self.settle_pending(final=True)
         return reply

@@ -48,6 +48,18 @@ def bare_tasks(tree: ast.AST) -> Iterator[int]:
                 yield node.lineno
 
 
+def names_twice(tree: ast.AST) -> Iterator[int]:
+    """The lines of `tree` where a function calls what it catches as it does something of another type: the compiled
+    variable has the type of the first."""
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            known: dict[str, str] = {}
+            for node in ast.walk(function):
+                if isinstance(node, ast.ExceptHandler) and node.name and node.type is not None:
+                    if known.setdefault(node.name, ast.unparse(node.type)) != ast.unparse(node.type):
+                        yield node.lineno
+
+
 def test_all_files_are_there_and_each_is_named_once() -> None:
     assert len(FILES) > 80
     assert [file for file in FILES if not file.is_file()] == []
@@ -55,16 +67,19 @@ def test_all_files_are_there_and_each_is_named_once() -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_no_finally_waits_and_every_task_is_rooted(file: Path) -> None:
+def test_no_finally_waits_every_task_is_rooted_and_exceptions_have_names_of_their_own(file: Path) -> None:
     tree = ast.parse(file.read_text())
     assert list(waits_in_finally(tree)) == []
     assert list(bare_tasks(tree)) == []
+    assert list(names_twice(tree)) == []
 
 
 def test_what_breaks_the_rules_is_found() -> None:
     tree = ast.parse("async def f():\n try:\n  pass\n finally:\n  await g()\n loop.create_task(h())\n")
     assert list(waits_in_finally(tree)) == [5]
     assert list(bare_tasks(tree)) == [6]
+    tree = ast.parse("def f():\n try: g()\n except A as e: pass\n except B as e: pass\n except C as c: pass\n")
+    assert list(names_twice(tree)) == [4]
 
 
 class Compiled:

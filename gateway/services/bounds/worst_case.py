@@ -8,7 +8,7 @@ import orjson
 
 from gateway.providers.billing import Billing
 from gateway.providers.price import Price
-from gateway.services.bounds.content import Content, read_content
+from gateway.services.bounds.content import PLAIN, Content, read_content
 from gateway.services.bounds.fields import unbounded_field
 from gateway.services.bounds.output import answer_count, least_cap, output_cap
 from gateway.services.bounds.rates import dearest_rates
@@ -120,16 +120,21 @@ def worst_case(
     billing: Billing,
     model: str,
     counted: Counted = NOTHING_COUNTED,
+    *,
+    flat: bool = False,
 ) -> Bound:
     """The bound on a request of `body_bytes` to `model` at a provider that bills so; `endpoint` is its short name.
 
     `document` is the request in the form of that endpoint. Where history is put in by the gateway, that is the chat
     request with it, and `body_bytes` is its size as JSON. An answer that is asked for in several requests, one for
     each of `n`, is bounded by each of them on its own. Tokens of what is `counted` stand in the place of its bytes; the
-    JSON around it stands for the fewer tokens that a chat template puts there.
+    JSON around it stands for the fewer tokens that a chat template puts there. What is `flat` (wire/flat.py) holds text
+    alone.
     """
     images = billing.image_bound(model)
-    content = read_content(document, images=images is not None, image_urls=billing.image_urls)
+    content = PLAIN
+    if not flat:
+        content = read_content(document, images=images is not None, image_urls=billing.image_urls)
     prompt = prompt_bound(body_bytes - content.image_bytes - counted.size, billing) + counted.tokens
     prompt += content.images * (images or 0) + _tools_bound(document, billing)
     cap, field = output_cap(document, endpoint, price)

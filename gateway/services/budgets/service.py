@@ -121,8 +121,8 @@ class Budgets:
             return (await self._open([wanted], self._hurried))[0]
         except GatewayError as error:
             return error
-        except asyncpg.PostgresError as error:
-            return unavailable(error)
+        except asyncpg.PostgresError as refusal:
+            return unavailable(refusal)
 
     async def _open(self, wanted: Sequence[Wanted], postgres: Postgres) -> list[Period]:
         async def open(connection: Connection) -> list[Period]:

@@ -224,10 +224,11 @@ class Keys:
             self._reload_again = False
             try:
                 await self._reload_once()
+                continue
             except KeyStoreAway:
                 self._reload_again = True
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, longest_s)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, longest_s)
         self._doubt_since_s = None
 
     async def _reload_once(self) -> None:

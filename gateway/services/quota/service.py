@@ -257,17 +257,19 @@ class Quota:
                 async with asyncio.timeout(beat_s):
                     await self._wake.wait()
             self._wake.clear()
+            wait_s = 0.0
             try:
                 await self._exchange()
             except _AWAY as error:
                 self._lost(error)
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, _LONGEST_RETRY_S)
+                wait_s, pause_s = pause_s, min(2 * pause_s, _LONGEST_RETRY_S)
             except Exception:  # a mistake of ours must not end the exchanges
                 _log.exception("an exchange with the counters failed")
-                await asyncio.sleep(_LONGEST_RETRY_S)
+                wait_s = _LONGEST_RETRY_S
             else:
                 pause_s = _RETRY_S
+            if wait_s:
+                await asyncio.sleep(wait_s)
 
     async def _exchange(self) -> None:
         if not self._epoch:
