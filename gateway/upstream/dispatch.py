@@ -107,8 +107,7 @@ class _Chase(Pursuit):
     async def attempt(self, target: Target) -> Reply | None:
         """One try: the whole answer, or None where it was streamed."""
         job = self.job
-        if not self.deadline:
-            self.deadline = self.loop.time() + target.limits.total_s
+        self.deadline = self.deadline or self.loop.time() + target.limits.total_s
         asked = self.ask(target)
         reservation = asked if asked is None or isinstance(asked, Reserved) else await self.reserve(target, asked)
         try:
@@ -124,9 +123,7 @@ class _Chase(Pursuit):
         outcome = self.begin(target, permit, len(body))
         outcome.dropped = passage.dropped
         try:
-            connection = target.line.take()
-            if connection is None:
-                connection = await target.line.connect(target.limits, self.deadline)
+            connection = target.line.take() or await target.line.connect(target.limits, self.deadline)
             answer = self._receiver(passage, outcome, connection)
             head = passage.head(job, target, forwarded(job, outcome) + lines, len(body))
             outcome.sent = True

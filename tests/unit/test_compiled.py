@@ -56,7 +56,8 @@ def names_twice(tree: ast.AST) -> Iterator[int]:
             known: dict[str, str] = {}
             for node in ast.walk(function):
                 if isinstance(node, ast.ExceptHandler) and node.name and node.type is not None:
-                    if known.setdefault(node.name, ast.unparse(node.type)) != ast.unparse(node.type):
+                    kind = ast.unparse(node.type)
+                    if known.setdefault(node.name, kind) != kind:
                         yield node.lineno
 
 

@@ -132,9 +132,7 @@ def worst_case(
     alone.
     """
     images = billing.image_bound(model)
-    content = PLAIN
-    if not flat:
-        content = read_content(document, images=images is not None, image_urls=billing.image_urls)
+    content = PLAIN if flat else read_content(document, images=images is not None, image_urls=billing.image_urls)
     prompt = prompt_bound(body_bytes - content.image_bytes - counted.size, billing) + counted.tokens
     prompt += content.images * (images or 0) + _tools_bound(document, billing)
     cap, field = output_cap(document, endpoint, price)
