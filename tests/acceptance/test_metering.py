@@ -67,13 +67,18 @@ def test_a_streams_row_has_the_usage_that_its_client_never_saw(served: Served) -
 def test_a_client_that_hangs_up_is_charged_by_estimate_for_what_had_streamed(served: Served) -> None:
     served.script({"type": "stream_fault", "kind": "stall", "after_chunks": 12, "stall_seconds": 20})
     began = time.monotonic()
-    (row,) = served.rows(_stream(served, 10))
+    request_id = _stream(served, 10)
+    (row,) = served.rows(request_id)
     assert time.monotonic() - began < 15
     assert (row["outcome"], row["status"], row["error_code"]) == ("client_gone", 499, "client_gone")
     assert (row["estimated"], row["final"]) == (True, True)
     assert 5 <= row["output_tokens"] <= 60
     assert row["input_tokens"] > 0
     assert row["cost_nano_usd"] > 0
+    told = [
+        (line["status"], line["code"]) for line in served.gateway.log_lines() if line.get("request_id") == request_id
+    ]
+    assert told == [(499, "client_gone")]
 
 
 def test_every_attempt_has_a_row_and_only_the_last_is_final(served: Served) -> None:
