@@ -27,7 +27,7 @@ KEYS_HEADER = orjson.dumps(["gateway-metrics", FINGERPRINT]) + b"\n"
 
 
 class Slots:
-    """A row of floats, handed out in runs; `values[i] += n` is the whole cost of an increment."""
+    """A row of floats, handed out in runs, each run to one series, which alone writes it."""
 
     def __init__(self, values: memoryview[float], keys_fd: int | None = None, lock_fd: int | None = None) -> None:
         self.values = values

@@ -68,16 +68,21 @@ def escapes_letters(body: bytes) -> bool:
     return body.find(b"\\u00") >= 0 and _ESCAPED_LETTER.search(body) is not None
 
 
+def is_as_written(body: bytes, document: Document) -> bool:
+    """Is `body`, which was read as `document`, what would be written of it? Then it names nothing twice."""
+    try:
+        return orjson.dumps(document) == body
+    except orjson.JSONEncodeError:  # whoever writes it says what is wrong with it
+        return False
+
+
 def is_ambiguous(body: bytes, document: Document) -> bool:
     """May `body`, which was read as `document`, name a key twice that matters, plainly or through escapes?
 
     True for some bodies that do not; one that is to be passed on is then written anew from the document.
     """
-    try:
-        if orjson.dumps(document) == body:  # as SDKs write it; what was read from it names nothing twice
-            return False
-    except orjson.JSONEncodeError:
-        pass  # whoever writes it says what is wrong with it
+    if is_as_written(body, document):  # as SDKs write it
+        return False
     if escapes_letters(body):
         return True
     for key in document:  # only what it holds can stand in the body twice

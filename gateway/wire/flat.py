@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import orjson
-
 from gateway.wire.dialect import Document
+from gateway.wire.duplicates import is_as_written
 
 
 def is_flat(body: bytes, document: Document) -> bool:
@@ -17,10 +16,7 @@ def is_flat(body: bytes, document: Document) -> bool:
     for name, value in document.items():
         if type(value) is dict or (type(value) is list and (name != "messages" or not _are_texts(value))):
             return False
-    try:
-        return orjson.dumps(document) == body
-    except orjson.JSONEncodeError:
-        return False
+    return is_as_written(body, document)
 
 
 def _are_texts(messages: list[object]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from typing import ClassVar
 
@@ -12,8 +11,6 @@ from gateway.pipeline.call import Call, Reply
 from gateway.pipeline.first_call import REPLAY, FirstCall
 from gateway.pipeline.stage import Stage, Turn
 from gateway.services.idempotency.service import HEADER, Claim, Idempotency
-
-_log = logging.getLogger("gateway.idempotency")
 
 _NAME = HEADER.lower().encode()
 _KEY = re.compile(rb"[ -~]{1,255}")
